@@ -1,0 +1,55 @@
+"""The command line: one module a command, imported when it is called, so that help is instant."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from .. import __version__
+from ..errors import AstroYOLOError
+
+COMMANDS = {  # name -> first line of help; the command is the object of the same name in the module of that name
+    "detect": "Find and classify every source of a frame; write a catalog.",
+    "train": "Learn the network from fields and from galaxy cutouts.",
+    "simulate": "Make training sets of skies with known truth.",
+    "info": "Say what this version knows: weights, columns, flags.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f".{name}", __name__), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="astroyolo")
+def cli() -> None:
+    """Find the stars and galaxies of survey images, and tell smooth galaxies from disks.
+
+    \b
+    Examples:
+      astroyolo detect field.fits -o catalog.csv
+      astroyolo detect --help
+    """
+
+
+def main() -> None:
+    """Run the program; what a user can mend is said in one line, exit 1; wrong usage is exit 2."""
+    try:
+        cli.main(standalone_mode=True)
+    except AstroYOLOError as error:
+        click.echo(f"astroyolo: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)

@@ -1,0 +1,66 @@
+"""``astroyolo simulate``: training sets with known truth."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--kind", type=click.Choice(["sg", "ds"]), default="sg", show_default=True,
+              help="sg: fields of stars and galaxies in g, r, z. ds: pictures of one galaxy, smooth or disk.")
+@click.option("-n", "count", type=click.IntRange(1), default=10, show_default=True, help="Number of fields or pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
+              help="The same seed gives the same files, whatever the number of workers.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--masks/--no-masks", default=True, show_default=True,
+              help="Write masks.fits.gz, every source alone (sg only). truth.fits has the boxes in any case.")
+@click.option("--size", type=click.IntRange(64), default=512, show_default=True, help="Side of a field, pixels (sg only).")
+@click.option("--overwrite", is_flag=True, help="Write into OUT although it is not empty.")
+@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
+def simulate(out, kind, count, seed, workers, masks, size, overwrite, quiet):  # fmt: skip
+    """Simulate skies with known truth into the folder OUT, to train and to test on.
+
+    Needs GalSim: pip install 'astroyolo[simulate]'.
+
+    \b
+    Examples:
+      astroyolo simulate fields --kind sg -n 300 --seed 1 --workers 4
+      astroyolo simulate cutouts --kind ds -n 2000 --seed 1 --workers 4
+    """
+    from astroyolo_cli.simulate import write_ds, write_sg
+
+    _refuse_to_overwrite(out, overwrite)
+    with _progress(count, quiet) as advance:
+        if kind == "sg":
+            sources = write_sg(out, count, seed, workers, masks, advance, size)
+        else:
+            sources = write_ds(out, count, seed, workers, advance)
+    if not quiet:
+        what = f"{count} fields with {sources} sources" if kind == "sg" else f"{count} cutouts"
+        click.echo(f"{what} in {out} (seed {seed})", err=True)
+
+
+def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
+    from astroyolo_cli.errors import OutputError
+
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise OutputError(f"{out} is not empty: choose another folder or add --overwrite")
+
+
+def _progress(total: int, quiet: bool):
+    """A context that gives a function to call once an item; a bar on standard error if that is a terminal."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    @contextmanager
+    def bar():
+        console = Console(stderr=True)
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+            task = progress.add_task("simulating", total=total)
+            yield lambda: progress.advance(task)
+
+    return bar()

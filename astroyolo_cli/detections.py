@@ -1,0 +1,120 @@
+"""Sources found in one frame, and the arithmetic of their boxes.
+
+Boxes are (n, 4) arrays x0, y0, x1, y1 in pixels; the centre of the first pixel is (0, 0), so that a box
+around the pixels 10 to 19 spans 9.5 to 19.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CLASSES = ("star", "galaxy")
+MORPHOLOGIES = ("smooth", "disk")
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What the network says of a frame, one row a source, highest score first.
+
+    Attributes:
+        xyxy: (n, 4) float32, box edges in frame pixels.
+        score: (n,) float32, probability that the source is real.
+        p_galaxy: (n,) float32; 1 - p_galaxy is the probability of a star.
+        p_disk: (n,) float32; 1 - p_disk is the probability of a smooth galaxy, given that it is a galaxy.
+        on_seam: (n,) bool, True where the box crosses the border of the core of its tile.
+    """
+
+    xyxy: np.ndarray
+    score: np.ndarray
+    p_galaxy: np.ndarray
+    p_disk: np.ndarray
+    on_seam: np.ndarray
+
+    def __post_init__(self):
+        n = len(self.xyxy)
+        if self.xyxy.shape != (n, 4):
+            raise ValueError(f"xyxy must be (n, 4), got {self.xyxy.shape}")
+        for name in ("score", "p_galaxy", "p_disk", "on_seam"):
+            if getattr(self, name).shape != (n,):
+                raise ValueError(f"{name} must be ({n},), got {getattr(self, name).shape}")
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @classmethod
+    def empty(cls) -> Detections:
+        none = np.zeros(0, np.float32)
+        return cls(np.zeros((0, 4), np.float32), none, none, none, np.zeros(0, bool))
+
+    def take(self, rows: np.ndarray) -> Detections:
+        """The rows of an index or boolean array, in its order."""
+        return Detections(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+    def shifted(self, dx: float, dy: float) -> Detections:
+        """The same sources with ``dx``, ``dy`` added to their boxes, as from tile to frame pixels."""
+        moved = self.xyxy + np.array([dx, dy, dx, dy], np.float32)
+        return Detections(moved, self.score, self.p_galaxy, self.p_disk, self.on_seam)
+
+    def sorted(self) -> Detections:
+        """Highest score first; equal scores by y, then x, so that the order never depends on the tiling."""
+        return self.take(np.lexsort((self.xyxy[:, 0], self.xyxy[:, 1], -self.score)))
+
+
+def concatenate(parts: list[Detections]) -> Detections:
+    if not parts:
+        return Detections.empty()
+    return Detections(*(np.concatenate([getattr(p, name) for p in parts]) for name in Detections.__dataclass_fields__))
+
+
+def centers(xyxy: np.ndarray) -> np.ndarray:
+    """(n, 2) x, y of the middles of the boxes."""
+    return (xyxy[:, :2] + xyxy[:, 2:]) / 2
+
+
+def areas(xyxy: np.ndarray) -> np.ndarray:
+    """(n,) square pixels; 0 for boxes turned inside out."""
+    return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n, m) intersection over union of boxes (n, 4) and (m, 4); 0 where both are empty."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    overlap = np.prod(np.clip(high - low, 0, None), axis=2)
+    union = areas(a)[:, None] + areas(b)[None] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
+    """Of two boxes with IoU above ``threshold`` keep the larger, with the higher of the two scores.
+
+    The AstroYOLO paper's first merging rule: it keeps the whole of an extended galaxy rather than its core.
+    """
+    found = found.sorted()
+    size = areas(found.xyxy)
+    order = np.argsort(-size, kind="stable")
+    score = found.score.copy()
+    gone = np.zeros(len(found), bool)
+    overlap = iou(found.xyxy, found.xyxy) > threshold
+    for large in order:
+        if gone[large]:
+            continue
+        same = overlap[large] & ~gone
+        score[large] = score[same].max(initial=score[large])
+        gone |= same
+        gone[large] = False
+    kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(~gone)
+    return kept.sorted()
+
+
+def suppress(found: Detections, threshold: float = 0.65) -> Detections:
+    """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
+    found = found.sorted()
+    overlap = iou(found.xyxy, found.xyxy) > threshold
+    gone = np.zeros(len(found), bool)
+    for best in range(len(found)):
+        if not gone[best]:
+            gone[best + 1 :] |= overlap[best, best + 1 :]
+    return found.take(~gone)

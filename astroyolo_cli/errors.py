@@ -1,0 +1,21 @@
+"""Errors that a user can act on; the command line prints them in one line."""
+
+
+class AstroYOLOError(Exception):
+    """Something the user can fix: says what, the value, the rule and the remedy in one line."""
+
+
+class InputError(AstroYOLOError):
+    """An input file or folder that cannot be used."""
+
+
+class OutputError(AstroYOLOError):
+    """An output that cannot or must not be written."""
+
+
+class WeightsError(AstroYOLOError):
+    """A weight file or checkpoint that does not hold what it should."""
+
+
+class AstroYOLOWarning(UserWarning):
+    """The result stands, but the user should know something about the input."""

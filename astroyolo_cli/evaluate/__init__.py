@@ -1,0 +1,1 @@
+"""Scores of catalogs and networks against truth."""

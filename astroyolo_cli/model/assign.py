@@ -1,0 +1,132 @@
+"""SimOTA: which cells shall predict which source (Ge et al. 2021, arXiv:2107.08430, section 2).
+
+Every source has at most 27 candidates, the 3 x 3 cells around its centre at each level, so the whole batch is
+one (n, 27) problem: no loop over images, no dense matrix of sources and cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from .network import STRIDES
+
+CANDIDATES = 9 * len(STRIDES)
+MOST_CELLS = 10  # a source takes at most this many cells
+IMPOSSIBLE = 1e9
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The true sources of a batch, ragged: no image has a limit.
+
+    Attributes:
+        image: (n,) int64, index of the image in the batch.
+        boxes: (n, 4) float32, x0, y0, x1, y1 in pixels from the corner of the first pixel.
+        labels: (n,) int64, index of the class; -1 where it is unknown.
+    """
+
+    image: torch.Tensor
+    boxes: torch.Tensor
+    labels: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Positive cells, one row a cell.
+
+    Attributes:
+        image, cell, source: (m,) int64: the image, the cell in it, and the row of ``Targets`` it shall predict.
+        iou: (m,) float32, of the cell's box with the source's at the time of the assignment.
+    """
+
+    image: torch.Tensor
+    cell: torch.Tensor
+    source: torch.Tensor
+    iou: torch.Tensor
+
+
+def paired_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes (..., 4) with boxes (..., 4), pair by pair."""
+    low = torch.maximum(a[..., :2], b[..., :2])
+    high = torch.minimum(a[..., 2:], b[..., 2:])
+    overlap = (high - low).clamp(min=0).prod(-1)
+    area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
+    area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
+    return overlap / (area_a + area_b - overlap).clamp(min=1e-9)
+
+
+def candidate_cells(boxes: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells whose middle lies within 1.5 strides of a box's centre along both axes.
+
+    Returns:
+        (n, 27) int64 cell indices, and (n, 27) bool, False where there is no such cell in the image.
+    """
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    around = torch.arange(-1, 2, device=boxes.device)
+    dy, dx = (d.reshape(-1) for d in torch.meshgrid(around, around, indexing="ij"))
+    cells, exists, first = [], [], 0
+    for stride in STRIDES:
+        rows, columns = height // stride, width // stride
+        x = (centers[:, :1] / stride).floor().long() + dx
+        y = (centers[:, 1:] / stride).floor().long() + dy
+        near = ((torch.stack([x, y], -1) + 0.5) * stride - centers[:, None]).abs().amax(-1) < 1.5 * stride
+        exists.append(near & (x >= 0) & (x < columns) & (y >= 0) & (y < rows))
+        cells.append(first + y.clamp(0, rows - 1) * columns + x.clamp(0, columns - 1))
+        first += rows * columns
+    return torch.cat(cells, 1), torch.cat(exists, 1)
+
+
+@torch.no_grad()
+def assign(
+    boxes: torch.Tensor, objectness: torch.Tensor, classes: torch.Tensor | None, targets: Targets, size: tuple[int, int]
+) -> Assignment:
+    """Give each source the cells that already predict it best.
+
+    A source takes k = clamp(int(sum of its ten best IoUs), 1, 10) of its candidates, those of the least cost
+    BCE(sqrt(p_class * p_object), its class) + 3 * -log(IoU). A cell that two sources want goes to the one
+    of lower cost (of equal ones to the first).
+
+    Args:
+        boxes: (B, cells, 4) predicted, in pixels from the corner of the first pixel.
+        objectness: (B, cells) logits.
+        classes: (B, cells, c) logits of exclusive classes; None leaves the class out of the cost.
+        targets: of the batch; labels of -1 leave the class out for that source.
+        size: (height, width) of the images in pixels.
+    """
+    n = len(targets.boxes)
+    cells, exists = candidate_cells(targets.boxes, *size)
+    where = targets.image[:, None].expand(-1, CANDIDATES), cells
+    overlap = paired_iou(boxes[where].float(), targets.boxes[:, None]) * exists
+    cost = -3 * torch.log(overlap + 1e-8) + _class_cost(objectness[where], classes, where, targets.labels)
+    cost = torch.where(exists, cost, IMPOSSIBLE)
+    k = overlap.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=1)
+    order = cost.argsort(dim=1, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(CANDIDATES, device=order.device).expand(n, -1))
+    chosen = (rank < k[:, None]) & exists
+    return _resolve_conflicts(chosen, cost, where, overlap, objectness.shape)
+
+
+def _class_cost(objectness, classes, where, labels) -> torch.Tensor:
+    if classes is None:
+        return torch.zeros_like(objectness, dtype=torch.float32)
+    p_class = classes[where].float().softmax(-1)
+    p = (p_class * objectness.float().sigmoid()[..., None]).sqrt().clamp(1e-7, 1 - 1e-7)
+    truth = F.one_hot(labels.clamp(min=0), p.shape[-1])[:, None].expand_as(p).float()
+    return F.binary_cross_entropy(p, truth, reduction="none").sum(-1) * (labels >= 0)[:, None]
+
+
+def _resolve_conflicts(chosen, cost, where, overlap, shape) -> Assignment:
+    """Keep of the sources that chose the same cell the one of the least cost, of equal ones the first."""
+    source, candidate = chosen.nonzero(as_tuple=True)
+    image, cell = where[0][source, candidate], where[1][source, candidate]
+    price = cost[source, candidate]
+    flat = image * shape[1] + cell
+    least = torch.full((shape[0] * shape[1],), float("inf"), device=cost.device).scatter_reduce(0, flat, price, "amin")
+    cheapest = price == least[flat]
+    first = torch.full_like(least, len(cost), dtype=torch.int64)
+    first = first.scatter_reduce(0, flat[cheapest], source[cheapest], "amin")
+    kept = cheapest & (source == first[flat])
+    return Assignment(image[kept], cell[kept], source[kept], overlap[source[kept], candidate[kept]])

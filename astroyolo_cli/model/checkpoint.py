@@ -1,0 +1,174 @@
+"""Weight files: safetensors whose metadata says how to build, feed and read the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import WeightsError
+from ..stretch import Stretch
+
+SCHEMA = "1"
+LARGEST = 500_000_000  # bytes; YOLOX-x in float32 has 480 MB with three heads
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weight file says of itself; all of it travels in the safetensors metadata.
+
+    Attributes:
+        size: of the network, nano to x.
+        stretch: constants of the RGB it was trained on.
+        fwhm_range: smallest and largest PSF FWHM in pixels that it was trained on.
+        calibration: head -> temperature: logits are divided by it before they become probabilities.
+        priors: class -> fraction of that class in the training data.
+        training: how it was made: data sets, command, seed, images seen.
+        scores: measured results, by name.
+        licence: of the weights.
+    """
+
+    size: str
+    stretch: Stretch = Stretch()
+    fwhm_range: tuple[float, float] = (2.0, 8.0)
+    calibration: dict[str, float] = field(default_factory=dict)
+    priors: dict[str, float] = field(default_factory=dict)
+    training: dict[str, object] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    licence: str = "BSD-3-Clause"
+
+    def to_metadata(self) -> dict[str, str]:
+        from .heads import HEADS
+        from .layers import BN_EPS
+        from .network import STRIDES
+
+        fixed = {
+            "schema": SCHEMA,
+            "size": self.size,
+            "licence": self.licence,
+            "format": "pt",
+        }
+        rest = {
+            "heads": HEADS,
+            "classes": {"star_galaxy": ["star", "galaxy"], "smooth_disk": ["smooth", "disk"]},
+            "bn_eps": BN_EPS,
+            "strides": STRIDES,
+            "bands": ["reddest", "middle", "bluest"],
+            "stretch": self.stretch.as_dict(),
+            "fwhm_range": self.fwhm_range,
+            "calibration": self.calibration,
+            "priors": self.priors,
+            "training": self.training,
+            "scores": self.scores,
+        }
+        return fixed | {name: json.dumps(value, sort_keys=True) for name, value in rest.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, str] | None, name: str) -> Card:
+        """Raises WeightsError when the metadata is not that of a known AstroYOLO weight file."""
+        metadata = metadata or {}
+        if metadata.get("schema") != SCHEMA:
+            raise WeightsError(
+                f"{name}: schema {metadata.get('schema', 'missing')!r}, must be {SCHEMA!r}; "
+                "is it an AstroYOLO weight file, or one of a newer version?"
+            )
+        try:
+            read = {key: json.loads(metadata[key]) for key in ("fwhm_range", "calibration", "priors", "training", "scores")}
+            stretch = Stretch(**json.loads(metadata["stretch"]))
+            read["fwhm_range"] = tuple(read["fwhm_range"])
+            return cls(size=metadata["size"], stretch=stretch, licence=metadata["licence"], **read)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WeightsError(f"{name}: its metadata lacks or garbles {error}; make the file again") from error
+
+
+def save(model, card: Card, path: Path) -> None:
+    """Write the network's weights and card; under a temporary name first, so that no half file appears."""
+    from safetensors.torch import save as to_bytes
+
+    tensors = {
+        name: tensor.detach().float().contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(to_bytes(tensors, metadata=card.to_metadata()))
+    partial.replace(path)
+
+
+def load(path: Path):
+    """The network, in evaluation mode, and its card.
+
+    Raises:
+        WeightsError: for anything that is not a whole, finite weight file of a known schema and size.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from .network import SIZES, AstroYOLO
+
+    name = path.name
+    try:
+        if path.stat().st_size > LARGEST:
+            raise WeightsError(f"{name}: {path.stat().st_size} bytes, at most {LARGEST}; is it a weight file?")
+        with safe_open(path, framework="pt") as file:
+            card = Card.from_metadata(file.metadata(), name)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{name}: not a readable safetensors weight file ({error})") from error
+    if card.size not in SIZES:
+        raise WeightsError(f"{name}: size {card.size!r}, must be one of {', '.join(SIZES)}")
+    with torch.device("meta"):
+        model = AstroYOLO(card.size)
+    _check_tensors(model, tensors, name)
+    model.load_state_dict(tensors, strict=False, assign=True)
+    for buffer_name, buffer in list(model.named_buffers()):
+        if buffer.is_meta:
+            _set_buffer(model, buffer_name, torch.zeros(buffer.shape, dtype=buffer.dtype))
+    return model.eval(), card
+
+
+def _set_buffer(model, name: str, value) -> None:
+    owner, _, leaf = name.rpartition(".")
+    model.get_submodule(owner).register_buffer(leaf, value)
+
+
+def _check_tensors(model, tensors, name: str) -> None:
+    wanted = {key: value.shape for key, value in model.state_dict().items() if not key.endswith("num_batches_tracked")}
+    if missing := wanted.keys() - tensors.keys():
+        raise WeightsError(f"{name}: lacks {len(missing)} tensors, first {min(missing)}; make the file again")
+    if unknown := tensors.keys() - wanted.keys():
+        raise WeightsError(f"{name}: has {len(unknown)} unknown tensors, first {min(unknown)}; is it of another program?")
+    for key, tensor in tensors.items():
+        if tensor.shape != wanted[key]:
+            raise WeightsError(f"{name}: {key} is {tuple(tensor.shape)}, must be {tuple(wanted[key])}")
+        if not tensor.isfinite().all():
+            raise WeightsError(f"{name}: {key} holds NaN or infinite values; the training that made it failed")
+
+
+def embedded() -> dict[str, Path]:
+    """Name -> file of the weights that ship with the program."""
+    from importlib.resources import files
+
+    folder = Path(str(files("astroyolo_cli.weights")))
+    return {path.stem.removeprefix("astroyolo-"): path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def locate(weights: str) -> Path:
+    """The file of ``--weights NAME|PATH``.
+
+    Raises:
+        WeightsError: when it is neither an embedded name nor a file.
+    """
+    known = embedded()
+    if weights in known:
+        return known[weights]
+    if Path(weights).is_file():
+        return Path(weights)
+    raise WeightsError(f"weights {weights!r}: neither a file nor one of the embedded {', '.join(known) or '(none)'}")
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

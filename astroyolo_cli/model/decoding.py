@@ -1,0 +1,65 @@
+"""Raw outputs of any engine to detections in tile pixels; NumPy alone."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from ..detections import Detections, drop_doubles, suppress
+
+STRIDES = (8, 16, 32)  # of the neck's three maps
+
+
+@lru_cache(maxsize=8)
+def cell_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners (cells, 2) x, y in strides and strides (cells,), in the order of the outputs."""
+    corners, strides = [], []
+    for stride in STRIDES:
+        y, x = np.mgrid[: height // stride, : width // stride]
+        corners.append(np.stack([x, y], -1).reshape(-1, 2))
+        strides.append(np.full(x.size, stride))
+    return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def detections_of_tile(
+    outputs: dict[str, np.ndarray], size: tuple[int, int], min_score: float, max_det: int, temperatures: dict[str, float]
+) -> Detections:
+    """What one tile holds.
+
+    Args:
+        outputs: head -> (cells, outputs) float32, raw.
+        size: (height, width) of the tile in pixels.
+        min_score: sources of a lower score are dropped.
+        max_det: at most so many boxes are looked at, the best ones.
+        temperatures: head -> what its logits are divided by; 1 where absent.
+
+    Returns:
+        Boxes in pixels of the tile, the centre of its first pixel at 0; doubles dropped as the paper does,
+        then non-maximum suppression.
+    """
+    raw = outputs["detection"]
+    score = sigmoid(raw[:, 4] / temperatures.get("detection", 1.0))
+    rows = np.flatnonzero(score >= min_score)
+    rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
+    corners, strides = (part[rows] for part in cell_grid(*size))
+    p_galaxy, p_disk = (
+        sigmoid((outputs[head][rows, 1] - outputs[head][rows, 0]) / temperatures.get(head, 1.0))
+        for head in ("star_galaxy", "smooth_disk")
+    )
+    found = Detections(boxes_of(raw[rows], corners, strides), score[rows], p_galaxy, p_disk, np.zeros(len(rows), bool))
+    return suppress(drop_doubles(found))
+
+
+def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.ndarray:
+    """(n, 4) boxes of raw outputs (n, 5).
+
+    The network counts from the corner of the first pixel, everything else here from its centre.
+    """
+    center = (raw[:, :2] + corners) * strides[:, None] - 0.5
+    half = np.exp(np.minimum(raw[:, 2:4], 8.0)) * strides[:, None] / 2
+    return np.concatenate([center - half, center + half], axis=1).astype(np.float32)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return (1 / (1 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)

@@ -1,0 +1,37 @@
+"""Three heads of identical architecture on the neck: detection, star/galaxy, smooth/disk."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from .layers import ConvBlock, conv3x3
+
+HEADS = {"detection": 5, "star_galaxy": 2, "smooth_disk": 2}  # name -> outputs a cell
+OBJECTNESS_PRIOR = 0.01  # YOLOX: a new network calls one cell in a hundred a source
+
+
+class Head(nn.Module):
+    """At each level a 1x1 stem, two 3x3 convolutions and a 1x1 prediction."""
+
+    def __init__(self, channels: tuple[int, ...], width: int, outputs: int, depthwise: bool):
+        super().__init__()
+        self.stems = nn.ModuleList(ConvBlock(c, width, 1) for c in channels)
+        self.convs = nn.ModuleList(
+            nn.Sequential(conv3x3(width, width, depthwise), conv3x3(width, width, depthwise)) for _ in channels
+        )
+        self.predictions = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in channels)
+
+    def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
+        """Neck maps, finest first, to (B, cells, outputs): levels one after the other, row by row."""
+        maps = [p(c(s(x))) for x, s, c, p in zip(levels, self.stems, self.convs, self.predictions)]
+        return torch.cat([m.flatten(2) for m in maps], dim=2).transpose(1, 2)
+
+
+def set_objectness_prior(detection: Head) -> None:
+    """Start the objectness, output 4, at ``OBJECTNESS_PRIOR``, so that empty sky does not swamp the first steps."""
+    for prediction in detection.predictions:
+        with torch.no_grad():
+            prediction.bias[4] = -math.log((1 - OBJECTNESS_PRIOR) / OBJECTNESS_PRIOR)

@@ -1,0 +1,100 @@
+"""What each head is told: one function a loss, all in float32, each divided by the number of positive cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from .assign import Assignment, Targets, assign, paired_iou
+from .network import STRIDES, decode, grid
+
+BOX_WEIGHT = 5.0  # YOLOX
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of a batch.
+
+    Attributes:
+        sources: of D_sg images (labels: 0 star, 1 galaxy).
+        ignored: image (n,) and boxes (n, 4) of what is neither a source nor empty sky.
+        central: the one box of each D_ds image or cutout (labels: 0 smooth, 1 disk).
+        has_sources: (B,) bool, True for images of D_sg; the others give no detection and star/galaxy loss.
+    """
+
+    sources: Targets
+    ignored: Targets
+    central: Targets
+    has_sources: torch.Tensor
+
+
+def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int, int], l1: bool = False) -> dict[str, torch.Tensor]:
+    """Losses by name: box, objectness, star_galaxy, smooth_disk, and l1, which is 0 unless asked for.
+
+    A task without labels in this batch has a loss of 0 that still carries gradients, so that no worker of
+    several waits for it.
+    """
+    detection = outputs["detection"]
+    corners, strides = grid(*size, device=detection.device)
+    boxes = decode(detection, corners, strides)
+    objectness = detection[..., 4].float()
+    losses = {}
+    found = assign(boxes, objectness, outputs["star_galaxy"], truth.sources, size)
+    count = max(len(found.cell), 1)
+    wanted = truth.sources.boxes[found.source]
+    losses["box"] = box_loss(boxes[found.image, found.cell], wanted) / count
+    cared = cells_that_count(truth, found, corners, strides, objectness.shape)
+    losses["objectness"] = objectness_loss(objectness, found, cared) / count
+    losses["star_galaxy"] = class_loss(outputs["star_galaxy"], truth.sources, found) / count
+    losses["l1"] = (l1_loss(detection, wanted, corners, strides, found) / count) * float(l1)
+    central = assign(boxes, objectness, None, truth.central, size)
+    losses["smooth_disk"] = class_loss(outputs["smooth_disk"], truth.central, central) / max(len(central.cell), 1)
+    return losses
+
+
+def box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """5 (1 - IoU^2), summed over pairs of boxes (m, 4)."""
+    return BOX_WEIGHT * (1 - paired_iou(boxes, wanted) ** 2).sum()
+
+
+def objectness_loss(objectness: torch.Tensor, found: Assignment, cared: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy of (B, cells) logits, summed over the cells that count."""
+    target = torch.zeros_like(objectness)
+    target[found.image, found.cell] = 1.0
+    return (F.binary_cross_entropy_with_logits(objectness, target, reduction="none") * cared).sum()
+
+
+def class_loss(logits: torch.Tensor, targets: Targets, found: Assignment) -> torch.Tensor:
+    """Cross-entropy of (B, cells, c) logits at the positive cells whose class is known, summed."""
+    labels = targets.labels[found.source]
+    at_cells = logits[found.image, found.cell].float()
+    return F.cross_entropy(at_cells, labels, ignore_index=-1, reduction="sum") + 0.0 * logits[:1, :1].float().sum()
+
+
+def l1_loss(detection, wanted, corners, strides, found: Assignment) -> torch.Tensor:
+    """Absolute differences of the raw x, y, log w, log h from those that give the wanted boxes, summed."""
+    stride = strides[found.cell][:, None]
+    middle = (wanted[:, :2] + wanted[:, 2:]) / 2 / stride - corners[found.cell]
+    extent = torch.log((wanted[:, 2:] - wanted[:, :2]) / stride + 1e-8)
+    raw = detection[found.image, found.cell, :4].float()
+    return (raw - torch.cat([middle, extent], 1)).abs().sum()
+
+
+def cells_that_count(truth: Truth, found: Assignment, corners, strides, shape) -> torch.Tensor:
+    """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells.
+
+    A cell is ignored when its middle lies in an ignored box, taken at least as wide as the cell.
+    """
+    cared = truth.has_sources[:, None].float().repeat(1, shape[1])
+    middles = (corners + 0.5) * strides[:, None]
+    boxes = truth.ignored.boxes
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    for image in truth.ignored.image.unique().tolist():
+        mine = truth.ignored.image == image
+        reach = torch.maximum(half[mine][:, None], strides[None, :, None] / 2)
+        inside = ((middles[None] - center[mine][:, None]).abs() <= reach).all(-1).any(0)
+        cared[image, inside] = 0.0
+    cared[found.image, found.cell] = 1.0
+    return cared

@@ -1,0 +1,136 @@
+"""The AstroYOLO network: CSPDarknet, SPP, PAFPN and three heads, in YOLOX's sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .heads import HEADS, Head, set_objectness_prior
+from .layers import ConvBlock, CSPLayer, SPP, conv3x3
+
+STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width and depth of one of YOLOX's sizes.
+
+    Attributes:
+        base: channels after the first convolution.
+        repeats: bottlenecks of the shallowest stage; also of each stage of the neck.
+        depthwise: 3x3 convolutions as depthwise and pointwise pairs.
+    """
+
+    base: int
+    repeats: int
+    depthwise: bool = False
+
+
+SIZES = {
+    "nano": Size(16, 1, depthwise=True),
+    "tiny": Size(24, 1),
+    "s": Size(32, 1),
+    "m": Size(48, 2),
+    "l": Size(64, 3),
+    "x": Size(80, 4),
+}
+
+
+class Backbone(nn.Module):
+    """CSPDarknet: (B, 3, H, W) to maps of strides 8, 16 and 32."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        c, n, dw = size.base, size.repeats, size.depthwise
+        # Exactly the original's Focus followed by 3x3, its weights rearranged.
+        self.stem = ConvBlock(3, c, 6, stride=2, padding=2)
+        self.dark2 = nn.Sequential(conv3x3(c, 2 * c, dw, 2), CSPLayer(2 * c, 2 * c, n, dw, shortcut=True))
+        self.dark3 = nn.Sequential(conv3x3(2 * c, 4 * c, dw, 2), CSPLayer(4 * c, 4 * c, 3 * n, dw, shortcut=True))
+        self.dark4 = nn.Sequential(conv3x3(4 * c, 8 * c, dw, 2), CSPLayer(8 * c, 8 * c, 3 * n, dw, shortcut=True))
+        self.dark5 = nn.Sequential(
+            conv3x3(8 * c, 16 * c, dw, 2), SPP(16 * c), CSPLayer(16 * c, 16 * c, n, dw, shortcut=False)
+        )
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        stride_8 = self.dark3(self.dark2(self.stem(images)))
+        stride_16 = self.dark4(stride_8)
+        return stride_8, stride_16, self.dark5(stride_16)
+
+
+class Neck(nn.Module):
+    """PAFPN: what coarse levels know of the surroundings goes down, what fine levels see goes up again."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        c, n, dw = size.base, size.repeats, size.depthwise
+        self.lateral5 = ConvBlock(16 * c, 8 * c, 1)
+        self.down4 = CSPLayer(16 * c, 8 * c, n, dw, shortcut=False)
+        self.lateral4 = ConvBlock(8 * c, 4 * c, 1)
+        self.down3 = CSPLayer(8 * c, 4 * c, n, dw, shortcut=False)
+        self.reduce3 = conv3x3(4 * c, 4 * c, dw, 2)
+        self.up4 = CSPLayer(8 * c, 8 * c, n, dw, shortcut=False)
+        self.reduce4 = conv3x3(8 * c, 8 * c, dw, 2)
+        self.up5 = CSPLayer(16 * c, 16 * c, n, dw, shortcut=False)
+
+    def forward(self, stride_8, stride_16, stride_32) -> list[torch.Tensor]:
+        lateral5 = self.lateral5(stride_32)
+        top4 = self.down4(torch.cat([F.interpolate(lateral5, scale_factor=2.0), stride_16], 1))
+        lateral4 = self.lateral4(top4)
+        out3 = self.down3(torch.cat([F.interpolate(lateral4, scale_factor=2.0), stride_8], 1))
+        out4 = self.up4(torch.cat([self.reduce3(out3), lateral4], 1))
+        out5 = self.up5(torch.cat([self.reduce4(out4), lateral5], 1))
+        return [out3, out4, out5]
+
+
+class AstroYOLO(nn.Module):
+    """Backbone, neck and the three heads; all heads run in one pass."""
+
+    def __init__(self, size: str = "nano"):
+        super().__init__()
+        if size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
+        shape = SIZES[size]
+        c = shape.base
+        self.size = size
+        self.backbone = Backbone(shape)
+        self.neck = Neck(shape)
+        self.heads = nn.ModuleDict(
+            {name: Head((4 * c, 8 * c, 16 * c), 4 * c, outputs, shape.depthwise) for name, outputs in HEADS.items()}
+        )
+        set_objectness_prior(self.heads["detection"])
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Raw outputs a cell.
+
+        Args:
+            images: (B, 3, H, W) float RGB in [0, 1], reddest band first; H and W multiples of 32.
+
+        Returns:
+            head name -> (B, cells, outputs), cells of stride 8, then 16, then 32, row by row. Detection: x, y,
+            log w, log h in strides, objectness logit; the class heads: a logit a class.
+        """
+        levels = self.neck(*self.backbone(images))
+        return {name: head(levels) for name, head in self.heads.items()}
+
+
+def grid(height: int, width: int, device=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Corners (cells, 2) x, y of the cells, in strides, and strides (cells,), in the order of the outputs."""
+    corners, strides = [], []
+    for stride in STRIDES:
+        y, x = torch.meshgrid(
+            torch.arange(height // stride, device=device), torch.arange(width // stride, device=device), indexing="ij"
+        )
+        corners.append(torch.stack([x, y], -1).reshape(-1, 2).float())
+        strides.append(torch.full((x.numel(),), float(stride), device=device))
+    return torch.cat(corners), torch.cat(strides)
+
+
+def decode(detection: torch.Tensor, corners: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
+    """(B, cells, 4) boxes x0, y0, x1, y1 in pixels from the corner of the first pixel (YOLOX's grid), float32."""
+    raw = detection[..., :4].float()
+    center = (raw[..., :2] + corners) * strides[:, None]
+    half = torch.exp(raw[..., 2:4].clamp(max=8.0)) * strides[:, None] / 2
+    return torch.cat([center - half, center + half], dim=-1)

@@ -1,0 +1,125 @@
+"""The order of the steps: read, stretch, tile, network, merge, measure. The only module that knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import __version__
+from .detections import Detections, concatenate
+from .frame import Frame
+from .model.engine import Engine
+from .stretch import Background, Stretch, backgrounds, lupton_rgb, section_rgb
+from .tile import Tile, keep_core, merge_seams, tiles
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """What decides which sources are found.
+
+    Attributes:
+        tile: side of a tile in pixels, a multiple of 32.
+        overlap: pixels that neighbouring tiles share at least.
+        min_score: sources of a lower score are dropped.
+        max_det: most boxes looked at in a tile.
+        batch: tiles that go through the network together; changes speed and memory, never the catalog.
+    """
+
+    tile: int = 512
+    overlap: int = 128
+    min_score: float = 0.3
+    max_det: int = 2000
+    batch: int = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """A frame's catalog (astropy Table) and the seconds that each step took."""
+
+    catalog: object
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettings()) -> Result:
+    """Find, classify and measure every source of a frame.
+
+    Raises:
+        InputError: for a frame without signal.
+    """
+    from .measure import measure
+
+    began = time.perf_counter()
+    background = backgrounds(frame)
+    stretched = time.perf_counter()
+    found = find(frame, background, engine, settings)
+    inferred = time.perf_counter()
+    catalog = measure(frame, found, background)
+    catalog.meta["provenance"] = provenance(frame, engine, settings)
+    done = time.perf_counter()
+    return Result(catalog, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
+
+
+def find(frame: Frame, background: dict[str, Background], engine: Engine, settings: DetectSettings) -> Detections:
+    """All sources of a frame, highest score first; boxes in frame pixels. Only detections outlive their tile."""
+    all_tiles = tiles(frame.shape, settings.tile, settings.overlap)
+    parts, numbers = [], []
+    for first in range(0, len(all_tiles), settings.batch):
+        group = all_tiles[first : first + settings.batch]
+        for offset, part in enumerate(find_in_tiles(frame, background, group, engine, settings)):
+            parts.append(part)
+            numbers.append(np.full(len(part), first + offset))
+    if not parts:
+        return Detections.empty()
+    return merge_seams(concatenate(parts), np.concatenate(numbers))
+
+
+def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings) -> Iterator[Detections]:
+    """The detections that belong to each tile of a group, in frame pixels."""
+    from .model.decoding import detections_of_tile
+
+    side = settings.tile
+    images = np.stack([tile_image(frame, background, tile, side, engine.card.stretch) for tile in group])
+    outputs = engine(images)
+    for number, tile in enumerate(group):
+        mine = {head: output[number] for head, output in outputs.items()}
+        found = detections_of_tile(mine, (side, side), settings.min_score, settings.max_det, engine.card.calibration)
+        yield keep_core(inside_frame(found.shifted(tile.x, tile.y), frame.shape), tile)
+
+
+def inside_frame(found: Detections, shape: tuple[int, int]) -> Detections:
+    """Boxes cut at the frame's edges; those wholly outside, in the padding of a small frame, are dropped."""
+    height, width = shape
+    xyxy = np.clip(found.xyxy, -0.5, np.array([width, height, width, height], np.float32) - 0.5)
+    kept = (xyxy[:, 2] - xyxy[:, 0] > 0.5) & (xyxy[:, 3] - xyxy[:, 1] > 0.5)
+    return Detections(xyxy, found.score, found.p_galaxy, found.p_disk, found.on_seam).take(kept)
+
+
+def tile_image(frame: Frame, background, tile: Tile, side: int, stretch: Stretch) -> np.ndarray:
+    """(3, side, side) float32 RGB of a tile; what lies beyond the frame is empty sky."""
+    rgb = section_rgb(frame, background, stretch, *tile.section(side))
+    missing = side - rgb.shape[1], side - rgb.shape[2]
+    if not any(missing):
+        return rgb
+    sky = np.median(rgb, axis=(1, 2)) if frame.stretched else lupton_rgb(np.zeros((3, 1, 1), np.float32), stretch).ravel()
+    padded = np.tile(sky.astype(np.float32)[:, None, None], (1, side, side))
+    padded[:, : rgb.shape[1], : rgb.shape[2]] = rgb
+    return padded
+
+
+def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[str, object]:
+    """What made the catalog, for its header."""
+    stretch = engine.card.stretch
+    return {
+        "version": __version__,
+        "inputs": [path.name for path in frame.sources],
+        "bands": ",".join(frame.bands),
+        "reference_band": frame.reference,
+        "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
+        "tile": settings.tile,
+        "overlap": settings.overlap,
+        "min_score": settings.min_score,
+        "max_det": settings.max_det,
+    }

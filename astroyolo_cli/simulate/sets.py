@@ -1,0 +1,98 @@
+"""Whole training sets on disk, in the layouts of D_sg and D_ds, by several processes.
+
+Every item has a random stream of its own, made from the seed and the item's number: the bytes do not
+depend on how many workers there are, and a longer set begins with the shorter one.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+SG, DS = 0, 1  # first element of an item's spawn key
+
+
+def item_rng(seed: int, kind: int, index: int) -> np.random.Generator:
+    """The random stream of one item of a set."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(kind, index)))
+
+
+def write_sg(
+    out: Path, n: int, seed: int, workers: int = 1, masks: bool = True,
+    progress: Callable[[], None] | None = None, size: int = 512,
+) -> int:  # fmt: skip
+    """Write ``n`` fields as ``out/set_0`` to ``out/set_{n-1}``; return the number of listed sources.
+
+    Each has img_g.fits, img_r.fits, img_z.fits, truth.fits and, with ``masks``, masks.fits.gz.
+    ``progress`` is called once a field.
+    """
+    job = partial(write_field, Path(out), seed=seed, masks=masks, size=size)
+    return sum(_each(job, n, workers, progress))
+
+
+def write_ds(out: Path, n: int, seed: int, workers: int = 1, progress: Callable[[], None] | None = None) -> int:
+    """Write ``n`` cutouts as ``out/smooth/NNNNN.png`` and ``out/disk/NNNNN.png`` in turn; return ``n``."""
+    for folder in ("smooth", "disk"):
+        (Path(out) / folder).mkdir(parents=True, exist_ok=True)
+    return sum(_each(partial(write_cutout, Path(out), seed=seed), n, workers, progress))
+
+
+def write_field(out: Path, index: int, seed: int, masks: bool, size: int) -> int:
+    """Simulate field ``index`` and write its folder; return the number of listed sources."""
+    from astropy.io import fits
+
+    from astroyolo_cli.simulate.masks import write_masks
+    from astroyolo_cli.simulate.render import simulate_field
+
+    field = simulate_field(item_rng(seed, SG, index), size)
+    folder = Path(out) / f"set_{index}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for band, image in field.counts.items():
+        fits.writeto(folder / f"img_{band}.fits", image, field.headers[band], overwrite=True)
+    if masks:
+        write_masks(folder / "masks.fits.gz", field.rows, size)
+    field.truth.write(folder / "truth.fits", overwrite=True)
+    return len(field.rows)
+
+
+def write_cutout(out: Path, index: int, seed: int) -> int:
+    """Simulate cutout ``index`` (even: smooth, odd: disk) and write its picture."""
+    from PIL import Image
+
+    from astroyolo_cli.simulate.cutouts import FOLDERS, simulate_cutout
+
+    cutout = simulate_cutout(item_rng(seed, DS, index), smooth=index % 2 == 0)
+    Image.fromarray(cutout.rgb).save(Path(out) / FOLDERS[index % 2] / f"{index:05d}.png")
+    return 1
+
+
+def _each(job: Callable[[int], int], n: int, workers: int, progress) -> Iterator[int]:
+    """The results of ``job(0)`` to ``job(n - 1)`` in order, by ``workers`` processes."""
+    from astroyolo_cli.simulate.psf import import_galsim
+
+    import_galsim()  # fail here, not in a worker
+    with _mapper(min(workers, n)) as mapper:
+        for result in mapper(job, range(n)):
+            if progress:
+                progress()
+            yield result
+
+
+@contextmanager
+def _mapper(workers: int):
+    """``map``, or that of a pool whose processes keep to one thread each."""
+    if workers <= 1:
+        yield map
+        return
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool.map
+    finally:
+        os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)

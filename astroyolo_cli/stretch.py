@@ -1,0 +1,228 @@
+"""Counts to the RGB that the network sees: sky, noise and the asinh stretch.
+
+Training and detection both come through here, so that a network never sees another stretch than the one
+it learned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from .errors import InputError
+from .frame import Frame
+
+MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
+SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
+COARSE = 8  # pixels a bin when big sources are looked for
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Constants of Lupton's asinh RGB, for bands in units of their noise; they travel in the weight file.
+
+    Attributes:
+        minimum: noise units below the sky that become black.
+        stretch: noise units at which the curve bends.
+        Q: how strongly bright sources are compressed.
+    """
+
+    minimum: float = -2.0
+    stretch: float = 25.0
+    Q: float = 6.0
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Background:
+    """Sky and noise of one band as a smooth mesh over the frame.
+
+    Attributes:
+        sky_mesh, noise_mesh: (h, w) float64, at the middles of equal cells; in counts.
+        shape: (H, W) of the frame.
+    """
+
+    sky_mesh: np.ndarray
+    noise_mesh: np.ndarray
+    shape: tuple[int, int]
+
+    @cached_property
+    def sky(self) -> np.ndarray:
+        """(H, W) float32 counts."""
+        return self.section(self.sky_mesh, slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """(H, W) float32 counts, > 0: the standard deviation of one pixel of empty sky."""
+        return self.section(self.noise_mesh, slice(0, self.shape[0]), slice(0, self.shape[1]))
+
+    def section(self, mesh: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
+        along_y = _mesh_weights(mesh.shape[0], self.shape[0])[rows]
+        along_x = _mesh_weights(mesh.shape[1], self.shape[1])[columns]
+        return (along_y @ mesh @ along_x.T).astype(np.float32)
+
+
+def _mesh_weights(cells: int, pixels: int) -> np.ndarray:
+    """(pixels, cells) float64 weights of linear interpolation between the middles of equal cells."""
+    position = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+    position = np.clip(position, 0, cells - 1)
+    distance = np.abs(position[:, None] - np.arange(cells)[None])
+    return np.clip(1 - distance, 0, None)
+
+
+def estimate_background(counts: np.ndarray) -> Background:
+    """Sky and noise of one band from a sample of its pixels.
+
+    The cost a pixel is the same for every frame size. Big sources are masked; what remains is clipped
+    at 3 sigma. All steps follow ``a * counts + b`` (a > 0) exactly.
+
+    Args:
+        counts: (H, W); NaN marks bad pixels.
+
+    Raises:
+        InputError: without any good pixel, or when the image is constant.
+    """
+    height, width = counts.shape
+    step = SAMPLE if min(height, width) >= 32 else 1
+    sample = counts[::step, ::step].astype(np.float64)
+    good = np.isfinite(sample)
+    if not good.any():
+        raise InputError("no good pixel: all are NaN, infinite or masked; is this the image?")
+    sky, noise = sky_and_noise(sample[good])
+    if not noise > 0:
+        raise InputError(f"constant image: all good pixels are {sky:g}, so nothing can be found; is this the image?")
+    good &= ~_big_sources(counts, sky, noise, step, sample.shape)
+    cells = max(1, height // MESH), max(1, width // MESH)
+    return Background(*_meshes(sample, good, cells, (sky, noise)), counts.shape)
+
+
+def _meshes(sample, good, cells, fallback) -> tuple[np.ndarray, np.ndarray]:
+    """Sky and noise of each cell; cells almost without good pixels take the median of the others."""
+    sky, noise = np.full(cells, np.nan), np.full(cells, np.nan)
+    rows = np.array_split(np.arange(sample.shape[0]), cells[0])
+    columns = np.array_split(np.arange(sample.shape[1]), cells[1])
+    for i, r in enumerate(rows):
+        for j, c in enumerate(columns):
+            cell = np.s_[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
+            pixels = sample[cell][good[cell]]
+            if len(pixels) > 0.1 * len(r) * len(c):
+                sky[i, j], noise[i, j] = sky_and_noise(pixels)
+    for mesh, value in ((sky, fallback[0]), (noise, fallback[1])):
+        known = np.isfinite(mesh) & (noise > 0)
+        mesh[~known] = np.median(mesh[known]) if known.any() else value
+    return sky, noise
+
+
+def sky_and_noise(pixels: np.ndarray) -> tuple[float, float]:
+    """Sky level and its standard deviation where sources are in the minority.
+
+    Clipped at 3 sigma around the median, with sigma from the pixels below it, which sources hardly reach;
+    then SExtractor's estimate of the mode, 2.5 median - 1.5 mean (Bertin & Arnouts 1996, A&AS 117, 393),
+    where the two lie close together.
+    """
+    kept = np.sort(pixels)
+    for _ in range(20):
+        middle = _sorted_median(kept)
+        lower = kept[: np.searchsorted(kept, middle)]
+        sigma = np.sqrt(np.mean((lower - middle) ** 2)) if len(lower) else kept.std()
+        low, high = np.searchsorted(kept, [middle - 3 * sigma, middle + 3 * sigma])
+        if high - low == len(kept) or sigma == 0:
+            break
+        kept = kept[low:high]
+    mean, middle = kept.mean(), _sorted_median(kept)
+    mode = 2.5 * middle - 1.5 * mean if abs(mean - middle) < 0.3 * kept.std() else middle
+    below = kept[kept < mode]
+    noise = np.sqrt(np.mean((below - mode) ** 2)) if len(below) > 10 else kept.std()
+    return float(mode), float(noise)
+
+
+def _sorted_median(values: np.ndarray) -> float:
+    return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
+
+
+def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
+    """Bool mask on the sampled grid: objects of more than about 25 pixels across, and their outskirts."""
+    height, width = (n // COARSE for n in counts.shape)
+    if min(height, width) < 4:
+        return np.zeros(shape, bool)
+    half = counts[: height * COARSE : 2, : width * COARSE : 2]
+    blocks = half.reshape(height, COARSE // 2, width, COARSE // 2)
+    means = np.where(np.isfinite(blocks), blocks, sky).mean(axis=(1, 3))
+    bright = means > sky + 1.5 * noise
+    core = ndimage.binary_opening(bright, np.ones((3, 3)))
+    big = ndimage.binary_dilation(core, iterations=3)
+    if big.mean() > 0.7:  # more source than sky: what is called big here is the sky itself
+        return np.zeros(shape, bool)
+    rows = np.minimum(np.arange(shape[0]) * step // COARSE, height - 1)
+    columns = np.minimum(np.arange(shape[1]) * step // COARSE, width - 1)
+    return big[rows[:, None], columns[None]]
+
+
+def backgrounds(frame: Frame) -> dict[str, Background]:
+    """Sky and noise of each band; a picture's too, for its photometry.
+
+    Interpolation averages neighbouring pixels, so that the noise of an aligned band is measured on the
+    pixels it had before.
+    """
+    found = {}
+    for band, counts in frame.counts.items():
+        found[band] = estimate_background(counts)
+        if band in frame.native:
+            native = estimate_background(frame.native[band])
+            ratio = np.median(native.noise_mesh) / np.median(found[band].noise_mesh)
+            found[band] = Background(found[band].sky_mesh, found[band].noise_mesh * ratio, counts.shape)
+    return found
+
+
+def signal(counts: np.ndarray, background: Background, rows=slice(None), columns=slice(None)) -> np.ndarray:
+    """Counts of a section above the sky, in units of the noise; bad pixels become 0, empty sky. float32."""
+    rows = slice(*rows.indices(counts.shape[0]))
+    columns = slice(*columns.indices(counts.shape[1]))
+    sky = background.section(background.sky_mesh, rows, columns)
+    noise = background.section(background.noise_mesh, rows, columns)
+    return np.nan_to_num((counts[rows, columns] - sky) / noise, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def three_channels(bands: list[np.ndarray]) -> np.ndarray:
+    """(3, H, W) from one band (thrice), two (their mean between them) or three, reddest first."""
+    if len(bands) == 1:
+        return np.stack(bands * 3)
+    if len(bands) == 2:
+        return np.stack([bands[0], (bands[0] + bands[1]) / 2, bands[1]])
+    if len(bands) == 3:
+        return np.stack(bands)
+    raise ValueError(f"one to three bands make an RGB, got {len(bands)}")
+
+
+def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """Lupton's asinh RGB: intensity compressed, colour kept (Lupton et al. 2004, PASP 116, 133).
+
+    Args:
+        signals: (3, H, W), reddest first, in units of the noise, 0 on empty sky.
+
+    Returns:
+        (3, H, W) float32 in [0, 1]. The same as astropy's ``make_lupton_rgb``.
+    """
+    above = signals - np.float32(stretch.minimum)
+    intensity = above.mean(axis=0)
+    positive = intensity > 0
+    # the slope near 0 is that of astropy's LuptonAsinhStretch: a tenth of the linear image's
+    slope = np.float32(0.1 / np.arcsinh(0.1 * stretch.Q))
+    squeezed = np.arcsinh(intensity * np.float32(stretch.Q / stretch.stretch)) * slope
+    factor = np.divide(squeezed, intensity, out=np.zeros_like(intensity), where=positive)
+    rgb = np.clip(above * factor, 0, None)
+    return (rgb / np.maximum(rgb.max(axis=0), 1)).astype(np.float32)
+
+
+def section_rgb(frame: Frame, background: dict[str, Background], stretch: Stretch, rows=slice(None), columns=slice(None)) -> np.ndarray:
+    """(3, h, w) float32 in [0, 1] of a section of the frame, with the whole frame's sky and noise."""
+    if frame.stretched:
+        return np.stack([np.nan_to_num(frame.counts[b][rows, columns]) for b in frame.bands]).astype(np.float32)
+    bands = [signal(frame.counts[b], background[b], rows, columns) for b in frame.bands]
+    return lupton_rgb(three_channels(bands), stretch)

@@ -1,0 +1,113 @@
+"""A frame as overlapping tiles, and the tiles' detections as one frame's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .detections import Detections, centers, iou
+
+REACH = 2.0  # pixels by which a core reaches beyond its border, so that a source on the border is in one at least
+REACH_OF_SIZE = 1 / 16  # the same for large boxes, whose centres two tiles place less alike
+SAME = 0.5  # IoU above which two boxes of different tiles are one source
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square window of the frame.
+
+    Attributes:
+        x, y: the frame pixel that is the tile's first.
+        core: x0, y0, x1, y1 in frame pixels: a detection belongs to the tile whose core holds its centre. Infinite
+            at the border of the frame.
+    """
+
+    x: int
+    y: int
+    core: tuple[float, float, float, float]
+
+    def section(self, side: int) -> tuple[slice, slice]:
+        """Rows and columns of the frame; at most ``side`` pixels, fewer where the frame ends."""
+        return slice(self.y, self.y + side), slice(self.x, self.x + side)
+
+
+def tile_origins(length: int, tile: int, overlap: int) -> list[int]:
+    """Starts of equal tiles that cover ``length`` pixels along one axis.
+
+    Neighbours share at least ``overlap`` pixels. The last tile ends on the last pixel, so it may share more. A
+    side shorter than one tile gives a single tile at 0, to be padded.
+
+    >>> tile_origins(1000, tile=512, overlap=128)
+    [0, 384, 488]
+    """
+    last = length - tile
+    if last <= 0:
+        return [0]
+    return [*range(0, last, tile - overlap), last]
+
+
+def borders(origins: list[int], tile: int) -> list[float]:
+    """Edges of the cores along one axis: the middles of what neighbours share; infinite at both ends."""
+    middles = [(after + before + tile - 1) / 2 for before, after in zip(origins, origins[1:])]
+    return [-np.inf, *middles, np.inf]
+
+
+def tiles(shape: tuple[int, int], tile: int, overlap: int) -> list[Tile]:
+    """All tiles of a frame, row by row.
+
+    Args:
+        shape: (H, W) of the frame.
+        tile: side in pixels.
+        overlap: pixels that neighbours share at least, 0 <= overlap < tile.
+    """
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap must be at least 0 and less than the tile's {tile} pixels, got {overlap}")
+    rows, columns = (tile_origins(n, tile, overlap) for n in shape)
+    y_borders, x_borders = borders(rows, tile), borders(columns, tile)
+    return [
+        Tile(x, y, (x_borders[j], y_borders[i], x_borders[j + 1], y_borders[i + 1]))
+        for i, y in enumerate(rows)
+        for j, x in enumerate(columns)
+    ]
+
+
+def keep_core(found: Detections, tile: Tile) -> Detections:
+    """Of detections in frame pixels those whose centre the tile's core holds, seams marked."""
+    center = centers(found.xyxy)
+    x0, y0, x1, y1 = tile.core
+    reach = np.maximum(REACH, REACH_OF_SIZE * (found.xyxy[:, 2:] - found.xyxy[:, :2]).max(axis=1, initial=0))[:, None]
+    inside = ((center >= [x0, y0] - reach) & (center < [x1, y1] + reach)).all(axis=1)
+    crosses = ((found.xyxy[:, :2] < [x0, y0]) | (found.xyxy[:, 2:] > [x1, y1])).any(axis=1)
+    return Detections(found.xyxy, found.score, found.p_galaxy, found.p_disk, crosses).take(inside)
+
+
+def merge_seams(found: Detections, tile_of: np.ndarray) -> Detections:
+    """One row for a source that two tiles report: the higher score stays.
+
+    Args:
+        found: of all tiles, in frame pixels.
+        tile_of: (n,) the number of the tile that reported each row.
+    """
+    from scipy.spatial import cKDTree
+
+    order = np.lexsort((found.xyxy[:, 0], found.xyxy[:, 1], -found.score))
+    found, tile_of = found.take(order), tile_of[order]
+    seam = np.flatnonzero(found.on_seam)
+    if len(seam) == 0:
+        return found
+    center = centers(found.xyxy[seam])
+    reach = max(2 * REACH, REACH_OF_SIZE * 2 * float(np.ptp(found.xyxy[seam][:, [0, 2]], axis=1).max()))
+    pairs = seam[cKDTree(center).query_pairs(reach, output_type="ndarray")]
+    gone = np.zeros(len(found), bool)
+    for first, second in sorted(map(tuple, np.sort(pairs, axis=1).tolist())):
+        if not gone[first] and tile_of[first] != tile_of[second] and _is_same(found.xyxy[[first]], found.xyxy[[second]]):
+            gone[second] = True
+    return found.take(~gone)
+
+
+def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Boxes (1, 4) that overlap well, or whose centres lie within a fifth of the smaller one."""
+    smaller = min((a[:, 2:] - a[:, :2]).max(), (b[:, 2:] - b[:, :2]).max())
+    distance = np.hypot(*(centers(a) - centers(b))[0])
+    return bool(iou(a, b)[0, 0] > SAME or distance < 0.2 * smaller)

@@ -1,0 +1,98 @@
+"""Samples to batches, made ahead in threads; each sample's randomness depends on seed, epoch and place alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..model.assign import Targets
+from ..model.losses import Truth
+from ..stretch import Stretch
+from .augment import Sample, canvas_sample, field_sample
+from .samples import Cutouts, Fields
+from .schemes import Phase
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two data sets (None where the scheme needs only the other) and the rows that may be drawn."""
+
+    fields: Fields | None
+    cutouts: Cutouts | None
+    field_rows: list[int]
+    cutout_rows: list[int]
+    stretch: Stretch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images: (B, 3, 512, 512) float32; truth: what is known of them."""
+
+    images: torch.Tensor
+    truth: Truth
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Ragged targets: no image has a limit. Boxes move to the network's pixels, counted from the corner."""
+
+    def gather(boxes_of, labels_of) -> Targets:
+        boxes = [boxes_of(s) for s in samples]
+        image = np.repeat(np.arange(len(samples)), [len(b) for b in boxes])
+        labels = np.concatenate([labels_of(s) for s in samples])
+        return Targets(torch.from_numpy(image), torch.from_numpy(np.concatenate(boxes) + np.float32(0.5)), torch.from_numpy(labels))
+
+    none = np.zeros((0, 4), np.float32)
+    no_label = np.zeros(0, np.int64)
+    truth = Truth(
+        sources=gather(lambda s: s.boxes if s.is_field else none, lambda s: s.labels if s.is_field else no_label),
+        ignored=gather(lambda s: s.ignored, lambda s: np.zeros(len(s.ignored), np.int64)),
+        central=gather(lambda s: none if s.is_field else s.boxes, lambda s: no_label if s.is_field else s.labels),
+        has_sources=torch.tensor([s.is_field for s in samples]),
+    )
+    return Batch(torch.from_numpy(np.stack([s.image for s in samples])), truth)
+
+
+def kinds_of_phase(phase: Phase, samples: int) -> list[bool]:
+    """For each image of a phase whether it is a field; both kinds evenly spread, so that each batch holds both."""
+    n_sg, n_ds = round(phase.sg * samples), round(phase.ds * samples)
+    position = np.concatenate([(np.arange(n) + 0.5) / max(n, 1) for n in (n_sg, n_ds)])
+    is_field = np.arange(n_sg + n_ds) < n_sg
+    return is_field[np.argsort(position, kind="stable")].tolist()
+
+
+def make_sample(data: Data, is_field: bool, key: tuple[int, ...]) -> Sample:
+    """One augmented training image; ``key`` (seed, epoch, phase, place) alone decides which."""
+    rng = np.random.default_rng(key)
+    if is_field:
+        return field_sample(data.fields[data.field_rows[rng.integers(len(data.field_rows))]], data.stretch, rng)
+    return canvas_sample(lambda r: balanced_cutout(data, r), data.stretch, rng)
+
+
+def balanced_cutout(data: Data, rng: np.random.Generator):
+    """Smooth and disk with equal chances, whatever the set's proportions."""
+    wanted = rng.integers(2)
+    while True:
+        cutout = data.cutouts[data.cutout_rows[rng.integers(len(data.cutout_rows))]]
+        if cutout.label == wanted:
+            return cutout
+
+
+def batches(data: Data, phase: Phase, samples: int, batch_size: int, key: tuple[int, ...], skip: int, threads: int) -> Iterator[Batch]:
+    """The batches of a phase from number ``skip`` on, made ahead in the background."""
+    kinds = kinds_of_phase(phase, samples)
+    groups = [range(i, min(i + batch_size, len(kinds))) for i in range(0, len(kinds), batch_size)][skip:]
+
+    def make(group: range) -> Batch:
+        return collate([make_sample(data, kinds[i], (*key, i)) for i in group])
+
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = [pool.submit(make, group) for group in groups[: threads + 1]]
+        for number in range(len(groups)):
+            batch = ahead.pop(0).result()
+            if number + threads + 1 < len(groups):
+                ahead.append(pool.submit(make, groups[number + threads + 1]))
+            yield batch

@@ -1,0 +1,111 @@
+"""What a run consists of and how it is written to disk, so that it can go on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import WeightsError
+from ..model.network import AstroYOLO
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run; saved as RUN/settings.json.
+
+    Attributes:
+        sg, ds: folders of the data sets, "" where unused.
+        scheme: a name of ``schemes.SCHEMES``.
+        size: of the network, nano to x.
+        epochs: passes of ``samples`` images a set.
+        samples: images drawn from each set in an epoch.
+        lr: peak learning rate for ``batch_size`` images.
+        optimizer: "adamw" or "sgd".
+        weight_decay: on convolution weights alone.
+        seed: of everything random.
+        hours: stop (and stay resumable) after so long; None for no limit.
+    """
+
+    sg: str
+    ds: str
+    scheme: str = "iterative"
+    size: str = "nano"
+    epochs: int = 100
+    samples: int = 1000
+    batch_size: int = 8
+    lr: float = 1e-3
+    optimizer: str = "adamw"
+    weight_decay: float = 0.05
+    seed: int = 0
+    hours: float | None = None
+
+
+class Average:
+    """Exponential moving average of all floating-point state, slow at the end, quick at the start (YOLOX)."""
+
+    def __init__(self, model: AstroYOLO, decay: float = 0.9995, settle: float = 1000.0):
+        self.values = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.steps, self.decay, self.settle = 0, decay, settle
+
+    @torch.no_grad()
+    def update(self, model: AstroYOLO) -> None:
+        self.steps += 1
+        keep = self.decay * (1 - math.exp(-self.steps / self.settle))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].mul_(keep).add_(value, alpha=1 - keep)
+            else:
+                self.values[name].copy_(value)
+
+
+@dataclass
+class Progress:
+    """Where a run stands: the next batch is ``batch`` of ``phase`` of ``epoch``; ``step`` counts all."""
+
+    epoch: int = 0
+    phase: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float = math.inf
+
+
+def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Progress) -> None:
+    """Tensors and plain numbers only; the file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    torch.save(
+        {
+            "model": model.state_dict(),
+            "average": average.values,
+            "average_steps": average.steps,
+            "optimizer": optimizer.state_dict(),
+            "progress": asdict(progress),
+        },
+        partial,
+    )
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path, model, average: Average, optimizer) -> Progress:
+    """Raises WeightsError when the checkpoint is cut short or of another run."""
+    import pickle
+
+    try:
+        saved = torch.load(path, weights_only=True)
+        model.load_state_dict(saved["model"])
+        average.values, average.steps = saved["average"], saved["average_steps"]
+        optimizer.load_state_dict(saved["optimizer"])
+        return Progress(**saved["progress"])
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{path}: not a checkpoint of this run ({reason}); start anew without --resume") from error
+
+
+def save_settings(settings: Settings, run: Path) -> None:
+    (run / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")

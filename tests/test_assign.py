@@ -1,0 +1,86 @@
+"""Assignment against plain, per-image SimOTA written with loops."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from astroyolo_cli.model.assign import Targets, assign
+from astroyolo_cli.model.network import STRIDES, decode, grid
+
+SIZE = (128, 160)
+
+
+def slow_iou(a, b):
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    overlap = max(w, 0) * max(h, 0)
+    area = lambda box: max(box[2] - box[0], 0) * max(box[3] - box[1], 0)  # noqa: E731
+    return overlap / max(area(a) + area(b) - overlap, 1e-9)
+
+
+def plain_simota(boxes, objectness, classes, truth, labels):
+    """cell -> source for one image, by the words of the paper and YOLOX's rule for candidates."""
+    cells = [(x, y, s) for s in STRIDES for y in range(SIZE[0] // s) for x in range(SIZE[1] // s)]
+    wishes = {}
+    for source, (box, label) in enumerate(zip(truth, labels)):
+        cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        offers = []
+        for cell, (x, y, s) in enumerate(cells):
+            if max(abs((x + 0.5) * s - cx), abs((y + 0.5) * s - cy)) >= 1.5 * s:
+                continue
+            overlap = slow_iou(boxes[cell], box)
+            p_class = np.exp(classes[cell]) / np.exp(classes[cell]).sum()
+            p = np.sqrt(p_class / (1 + math.exp(-objectness[cell])))
+            cost = 0.0
+            if label >= 0:
+                cost = -sum(math.log(p[c]) if c == label else math.log(1 - p[c]) for c in range(2))
+            offers.append((cost - 3 * math.log(overlap + 1e-8), cell, overlap))
+        k = max(int(sum(sorted((o[2] for o in offers), reverse=True)[:10])), 1)
+        for cost, cell, _ in sorted(offers)[:k]:
+            wishes.setdefault(cell, []).append((cost, source))
+    return {cell: min(claims)[1] for cell, claims in wishes.items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("crowd", [1, 12, 60])
+def test_assignment_equals_plain_simota(seed, crowd):
+    rng = torch.Generator().manual_seed(seed)
+    corners, strides = grid(*SIZE)
+    raw = torch.randn(2, len(strides), 5, generator=rng) * 0.7
+    classes = torch.randn(2, len(strides), 2, generator=rng)
+    boxes = decode(raw, corners, strides)
+    center = torch.rand(2 * crowd, 2, generator=rng) * torch.tensor([SIZE[1], SIZE[0]])
+    half = 2 + 20 * torch.rand(2 * crowd, 2, generator=rng)
+    truth = torch.cat([center - half, center + half], 1)
+    labels = torch.randint(-1, 2, (2 * crowd,), generator=rng)
+    image = torch.arange(2).repeat_interleave(crowd)
+    found = assign(boxes, raw[..., 4], classes, Targets(image, truth, labels), SIZE)
+    for number in range(2):
+        mine = image == number
+        expected = plain_simota(
+            boxes[number].tolist(), raw[number, :, 4].tolist(), classes[number].numpy(), truth[mine].tolist(), labels[mine].tolist()
+        )
+        here = found.image == number
+        got = dict(zip(found.cell[here].tolist(), (found.source[here] - number * crowd).tolist()))
+        assert got == expected
+
+
+def test_no_source_gives_no_cell():
+    corners, strides = grid(*SIZE)
+    raw = torch.zeros(1, len(strides), 5)
+    none = Targets(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+    found = assign(decode(raw, corners, strides), raw[..., 4], torch.zeros(1, len(strides), 2), none, SIZE)
+    assert len(found.cell) == 0
+
+
+def test_every_source_in_an_empty_neighbourhood_gets_a_cell():
+    """A box that no prediction overlaps still teaches its nearest cells: nothing is silently background."""
+    corners, strides = grid(*SIZE)
+    raw = torch.full((1, len(strides), 5), -6.0)
+    boxes = decode(raw, corners, strides)
+    truth = torch.tensor([[40.0, 40, 46, 46], [90, 90, 94, 94]])
+    targets = Targets(torch.zeros(2, dtype=torch.int64), truth, torch.zeros(2, dtype=torch.int64))
+    found = assign(boxes, raw[..., 4], torch.zeros(1, len(strides), 2), targets, SIZE)
+    assert set(found.source.tolist()) == {0, 1}

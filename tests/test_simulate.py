@@ -1,0 +1,231 @@
+"""The simulator against analytic values, GalSim's own drawing, and slow obvious versions of its rules."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+galsim = pytest.importorskip("galsim")
+
+from astropy.io import fits  # noqa: E402
+from astropy.table import Table  # noqa: E402
+from click.testing import CliRunner  # noqa: E402
+from PIL import Image  # noqa: E402
+
+from astroyolo_cli.cli.simulate import simulate  # noqa: E402
+from astroyolo_cli.simulate import simulate_field, write_ds, write_sg  # noqa: E402
+from astroyolo_cli.simulate.cutouts import simulate_cutout  # noqa: E402
+from astroyolo_cli.simulate.galaxies import plain_stamps, structured_stamp  # noqa: E402
+from astroyolo_cli.simulate.populations import draw_structure  # noqa: E402
+from astroyolo_cli.simulate.psf import band_psf, field_psfs  # noqa: E402
+from astroyolo_cli.simulate.render import render_field, source_stamps  # noqa: E402
+from astroyolo_cli.simulate.sets import SG, item_rng  # noqa: E402
+from astroyolo_cli.simulate.sky import Source, draw_settings  # noqa: E402
+from astroyolo_cli.simulate.truth import signal_to_noise, source_mask  # noqa: E402
+
+
+def plain_settings(size=128, **changes):
+    """A field without anything that varies: white noise, no sky, nothing saturates."""
+    three = np.ones(3)
+    drawn = draw_settings(np.random.default_rng(0), size)
+    values = dict(
+        fwhm=4.0 * three, beta=3.5, shear=(0.0, 0.0), zero_point=22.5, sky_noise=0.01 * three, gain=1e9 * three,
+        saturate=1e9 * three, pedestal=0 * three, noise_kernel=np.ones((1, 1)), correlation=three,
+        gradient=0 * three, residual=0 * three,
+    )  # fmt: skip
+    return replace(drawn, **(values | changes))
+
+
+def star(x=63.3, y=60.8, mag=17.0):
+    return Source(x, y, np.array([mag, mag, mag]), "star")
+
+
+def files_of(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_write_sg_same_bytes_with_one_and_two_workers(tmp_path):
+    write_sg(tmp_path / "one", 2, seed=3, workers=1, size=96)
+    write_sg(tmp_path / "two", 2, seed=3, workers=2, size=96)
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+def test_write_sg_layout(tmp_path):
+    advanced = []
+    write_sg(tmp_path, 2, seed=1, masks=False, progress=lambda: advanced.append(1), size=96)
+    names = {"img_g.fits", "img_r.fits", "img_z.fits", "truth.fits"}
+    assert [{p.name for p in (tmp_path / f"set_{i}").iterdir()} for i in range(2)] == [names, names]
+    assert len(advanced) == 2
+    image, header = fits.getdata(tmp_path / "set_0/img_g.fits", header=True)
+    assert image.shape == (96, 96) and header["BITPIX"] == -32
+    assert {"MAGZERO", "GAIN", "SATURATE", "FILTER", "PIXSCALE", "SEEING", "CTYPE1"} <= set(header)
+
+
+def test_star_flux_is_that_of_its_magnitude():
+    settings = plain_settings(256)
+    stamps = source_stamps(star(127.3, 126.8, mag=15.0), settings, field_psfs(settings))
+    np.testing.assert_allclose([s.data.sum() for s in stamps], 10 ** (-0.4 * (15.0 - 22.5)), rtol=3e-3)
+
+
+@pytest.mark.parametrize("fwhm, beta", [(2.0, 2.5), (4.0, 0.0), (8.0, 4.5)])
+def test_star_equals_galsim(fwhm, beta):
+    psf = band_psf(fwhm, beta, (0.03, -0.02))
+    stamp = psf.star(20.37, 19.81, 100.0, 15)
+    exact = galsim.Convolve(psf.profile.withGSParams(folding_threshold=1e-3), galsim.Pixel(1.0))
+    image = galsim.ImageF(galsim.BoundsI(5, 35, 5, 35), scale=1.0)
+    exact.withFlux(100).drawImage(image, method="no_pixel", center=galsim.PositionD(20.37, 19.81))
+    assert (stamp.x0, stamp.y0) == (5, 5)
+    np.testing.assert_allclose(stamp.data, image.array, atol=4e-3 * image.array.max())
+
+
+@pytest.mark.parametrize("morphology, fwhm", [("smooth", 2.5), ("disk", 2.5), ("smooth", 5.0), ("disk", 5.0)])
+def test_galaxy_equals_galsim(morphology, fwhm):
+    part = 1.0 if morphology == "smooth" else 0.3
+    source = Source(40.3, 39.6, np.full(3, 18.0), "galaxy", morphology, 4.0, 2.5, np.full(3, part), 4.0 * part, 0.5, 0.7, 0.6)
+    psf = band_psf(fwhm, 3.5, (0.02, 0.01))
+    stamp = plain_stamps(source, np.full(3, 100.0), [psf] * 3, 40)[1]
+    bulge = galsim.Sersic(2.5, half_light_radius=4.0 * part).shear(q=0.7, beta=0.6 * galsim.radians)
+    disk = galsim.Exponential(half_light_radius=4.0).shear(q=0.5, beta=0.6 * galsim.radians)
+    major = np.sqrt  # GalSim's shear keeps the area, ours the major axis
+    bulge = galsim.Sersic(2.5, half_light_radius=4.0 * part * major(0.7)).shear(q=0.7, beta=0.6 * galsim.radians)
+    disk = galsim.Exponential(half_light_radius=4.0 * major(0.5)).shear(q=0.5, beta=0.6 * galsim.radians)
+    light = part * bulge + (1 - part) * disk if part < 1 else bulge
+    image = galsim.ImageF(galsim.BoundsI(0, 80, 0, 80), scale=1.0)
+    galsim.Convolve(light.withFlux(100), psf.profile).drawImage(image, center=galsim.PositionD(40.3, 39.6))
+    np.testing.assert_allclose(stamp.data, image.array, atol=0.01 * image.array.max())
+
+
+def test_structured_disk_keeps_flux_and_centre():
+    rng = np.random.default_rng(4)
+    shape = replace(draw_structure(rng, edge_on=False), arms=2, knots=0, patchiness=0.0)
+    source = Source(80.0, 80.0, np.full(3, 18.0), "galaxy", "disk", 10.0, 2.0, np.full(3, 0.2), 2.0, 0.6, 0.9, 0.5, shape)
+    stamp = structured_stamp(source, 1, 50.0, band_psf(3.0, 3.0, (0.0, 0.0)), 80)
+    yy, xx = np.indices(stamp.data.shape)
+    assert stamp.data.sum() == pytest.approx(50.0, rel=0.02)
+    assert (stamp.data * xx).sum() / stamp.data.sum() + stamp.x0 == pytest.approx(80.0, abs=0.2)
+    assert (stamp.data * yy).sum() / stamp.data.sum() + stamp.y0 == pytest.approx(80.0, abs=0.2)
+
+
+def test_snr_of_a_gaussian_is_analytic():
+    yy, xx = np.mgrid[-30:31, -30:31]
+    sigma, flux, noise = 3.0, 50.0, 0.2
+    gaussian = flux * np.exp(-0.5 * (xx**2 + yy**2) / sigma**2) / (2 * np.pi * sigma**2)
+    stamps = [type("S", (), {"data": gaussian})()] * 3
+    expected = np.sqrt(3) * flux / noise / np.sqrt(4 * np.pi * sigma**2)
+    assert signal_to_noise(stamps, np.full(3, noise)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_snr_of_a_star_is_the_scatter_of_its_fitted_flux():
+    settings = plain_settings(64, sky_noise=np.full(3, 0.5))
+    source = star(31.0, 32.0, mag=18.0)
+    snr = render_field(np.random.default_rng(0), settings, [source]).truth["snr"][0]
+    model = source_stamps(source, settings, field_psfs(settings))[1]
+    shape = model.data / model.data.sum()
+    rng = np.random.default_rng(1)
+    fits_of_flux = [
+        (render_field(rng, settings, [source]).counts["r"][model.window] * shape).sum() / (shape**2).sum()
+        for _ in range(60)
+    ]
+    assert np.mean(fits_of_flux) / np.std(fits_of_flux) * np.sqrt(3) == pytest.approx(snr, rel=0.3)
+
+
+def slow_mask(image, class_id):
+    """The rule of D_sg pixel by pixel."""
+    over = image > {1: 0.005, 2: 0.08}[class_id] * image.max()
+    kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2 / 4.0)
+    kernel = np.outer(kernel, kernel) / kernel.sum() ** 2
+    padded = np.pad(over.astype(float), 4, mode="reflect")
+    kept = np.zeros_like(over)
+    for y, x in np.argwhere(np.pad(over, 0) | (np.abs(padded[4:-4, 4:-4]) >= 0)):
+        kept[y, x] = (padded[y : y + 9, x : x + 9] * kernel).sum() >= 0.5
+    return kept if kept.any() else over
+
+
+def test_boxes_follow_the_rule_of_the_masks(tmp_path):
+    write_sg(tmp_path, 1, seed=11, size=80)
+    truth = Table.read(tmp_path / "set_0/truth.fits", mask_invalid=False)
+    saturated = saturated_ids(truth)
+    off = []
+    with fits.open(tmp_path / "set_0/masks.fits.gz") as hdus:
+        assert len(hdus) == (~truth["ignore"]).sum()
+        for hdu in hdus:
+            row = truth[truth["id"] == hdu.header["ID"]][0]
+            assert hdu.data.shape == (80, 80)
+            assert row["class"].strip() == {1: "star", 2: "galaxy"}[hdu.header["CLASS_ID"]]
+            rows, columns = np.nonzero(slow_mask(hdu.data, hdu.header["CLASS_ID"]))
+            box = (columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5)
+            if row["id"] not in saturated:
+                off.append(np.abs(np.subtract(box, [row[k] for k in ("xmin", "ymin", "xmax", "ymax")])).max())
+    assert len(off) > 2 and max(off) <= 1 and np.mean(np.array(off) == 0) > 0.9
+
+
+def saturated_ids(truth):
+    """Stars that have a second, ignored row at the same place: those of halo and spikes."""
+    place = [(row["x"], row["y"]) for row in truth]
+    return {row["id"] for row in truth if place.count((row["x"], row["y"])) > 1}
+
+
+def test_mask_that_blurring_would_empty_stays():
+    image = np.zeros((20, 20))
+    image[10, 10] = 1.0
+    assert source_mask(image, "galaxy").sum() == 1
+
+
+def test_saturated_star_has_a_box_round_its_core_and_an_ignored_halo():
+    settings = plain_settings(256, saturate=np.full(3, 100.0), sky_noise=np.full(3, 0.1))
+    field = render_field(np.random.default_rng(2), settings, [star(128.0, 120.0, mag=11.0)])
+    own, halo = field.truth
+    core = np.nonzero(source_stamps(field.rows[0].source, settings, field_psfs(settings))[1].data > 100.0)
+    assert not own["ignore"] and halo["ignore"] and own["class"] == halo["class"] == "star"
+    assert own["xmax"] - own["xmin"] > np.ptp(core[1]) + 1
+    assert halo["xmax"] - halo["xmin"] > own["xmax"] - own["xmin"]
+    assert np.nanmax(field.counts["r"]) <= 100.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_noise_is_as_stated_whatever_its_correlation(seed):
+    drawn = draw_settings(np.random.default_rng(seed))
+    settings = plain_settings(256, sky_noise=drawn.sky_noise, noise_kernel=drawn.noise_kernel)
+    field = render_field(np.random.default_rng(seed), settings, [])
+    for band, noise in zip("grz", settings.sky_noise):
+        assert field.counts[band].std() == pytest.approx(noise, rel=0.03)
+    assert len(field.truth) == 0
+
+
+def test_settings_vary_over_the_stated_ranges():
+    drawn = [draw_settings(np.random.default_rng(seed)) for seed in range(300)]
+    fwhm = np.array([s.fwhm[1] for s in drawn])
+    seeing = fwhm * [s.pixel_scale for s in drawn]
+    assert 2.0 <= fwhm.min() < 2.5 and 6.5 < fwhm.max() <= 8.0
+    assert 0.6 <= seeing.min() and seeing.max() <= 2.0
+    assert 0.4 < np.mean([s.noise_kernel.size == 1 for s in drawn]) < 0.6
+
+
+def test_simulate_field_truth_lists_what_can_be_seen():
+    field = simulate_field(item_rng(5, SG, 0), size=256)
+    truth = field.truth
+    assert (truth["snr"] >= 2).all() and truth["ignore"][truth["snr"] < 5].all()
+    assert (truth["xmin"] >= -0.5).all() and (truth["ymax"] <= 255.5).all()
+    assert (truth["xmax"] > truth["xmin"]).all() and (truth["id"] == np.arange(1, len(truth) + 1)).all()
+    assert set(truth["morphology"][truth["class"] == "star"]) <= {""}
+    assert set(truth["morphology"][truth["class"] == "galaxy"]) <= {"smooth", "disk"}
+
+
+def test_cutout_is_one_centred_galaxy(tmp_path):
+    cutout = simulate_cutout(np.random.default_rng(3), smooth=True)
+    assert cutout.rgb.shape == (424, 424, 3) and cutout.rgb.dtype == np.uint8 and cutout.morphology == "smooth"
+    write_ds(tmp_path, 4, seed=2)
+    assert sorted(p.parent.name for p in tmp_path.rglob("*.png")) == ["disk", "disk", "smooth", "smooth"]
+    assert Image.open(tmp_path / "smooth/00000.png").size == (424, 424)
+
+
+def test_simulate_command(tmp_path):
+    arguments = [str(tmp_path / "out"), "--kind", "sg", "-n", "1", "--size", "64", "--no-masks"]
+    first = CliRunner().invoke(simulate, arguments)
+    assert first.exit_code == 0 and (tmp_path / "out/set_0/truth.fits").exists()
+    assert CliRunner().invoke(simulate, arguments).exit_code != 0
+    assert CliRunner().invoke(simulate, [*arguments, "--overwrite", "--quiet"]).exit_code == 0
+
+
+def test_simulate_help_ends_in_examples():
+    assert "Examples:\n  astroyolo simulate" in CliRunner().invoke(simulate, ["--help"]).output
