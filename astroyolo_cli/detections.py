@@ -118,3 +118,30 @@ def suppress(found: Detections, threshold: float = 0.65) -> Detections:
         if not gone[best]:
             gone[best + 1 :] |= overlap[best, best + 1 :]
     return found.take(~gone)
+
+
+def join_concentric(found: Detections, reach: float = 0.25) -> Detections:
+    """One row for boxes around the same centre: rival opinions on one source, such as a star's and a galaxy's box.
+
+    D_sg frames a star down to 0.5 % of its peak and a galaxy down to 8 %, so that a faint source, which may be either,
+    has two boxes of little overlap. The box and score of the higher score stay; the class probabilities
+    are the means of all, weighted by score.
+
+    Args:
+        reach: centres closer than this fraction of the smaller box's shorter side are the same.
+    """
+    found = found.sorted()
+    center, side = centers(found.xyxy), (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1, initial=np.inf)
+    distance = np.hypot(*(center[:, None] - center[None]).transpose(2, 0, 1))
+    same = distance < reach * np.minimum(side[:, None], side[None])
+    p_galaxy, p_disk, gone = found.p_galaxy.copy(), found.p_disk.copy(), np.zeros(len(found), bool)
+    for best in range(len(found)):
+        if gone[best]:
+            continue
+        mine = same[best] & ~gone
+        mine[best] = True
+        weight = found.score[mine] / found.score[mine].sum()
+        p_galaxy[best], p_disk[best] = (found.p_galaxy[mine] * weight).sum(), (found.p_disk[mine] * weight).sum()
+        gone |= mine
+        gone[best] = False
+    return Detections(found.xyxy, found.score, p_galaxy, p_disk, found.on_seam).take(~gone)

@@ -12,6 +12,7 @@ from . import __version__
 from .detections import Detections, concatenate
 from .frame import Frame
 from .model.engine import Engine
+from .read import checksum
 from .stretch import Background, Stretch, backgrounds, lupton_rgb, section_rgb
 from .tile import Tile, keep_core, merge_seams, tiles
 
@@ -114,7 +115,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
     stretch = engine.card.stretch
     return {
         "version": __version__,
-        "inputs": [path.name for path in frame.sources],
+        "inputs": {path.name: checksum(path) for path in frame.sources},
         "bands": ",".join(frame.bands),
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",

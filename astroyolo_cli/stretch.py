@@ -138,7 +138,9 @@ def sky_and_noise(pixels: np.ndarray) -> tuple[float, float]:
     mean, middle = kept.mean(), _sorted_median(kept)
     mode = 2.5 * middle - 1.5 * mean if abs(mean - middle) < 0.3 * kept.std() else middle
     below = kept[kept < mode]
-    noise = np.sqrt(np.mean((below - mode) ** 2)) if len(below) > 10 else kept.std()
+    # Coarse integers put many pixels exactly at the median: half a distribution is ill defined there.
+    coarse = np.mean(kept == middle) > 0.05
+    noise = kept.std() if coarse or len(below) <= 10 else np.sqrt(np.mean((below - mode) ** 2))
     return float(mode), float(noise)
 
 

@@ -4,21 +4,37 @@ from pathlib import Path
 
 import click
 
+from .options import OVERWRITE, QUIET
+
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--kind", type=click.Choice(["sg", "ds"]), default="sg", show_default=True,
-              help="sg: fields of stars and galaxies in g, r, z. ds: pictures of one galaxy, smooth or disk.")
+@click.option(
+    "--kind",
+    type=click.Choice(["sg", "ds"]),
+    default="sg",
+    show_default=True,
+    help="sg: fields of stars and galaxies in g, r, z. ds: pictures of one galaxy, smooth or disk.",
+)
 @click.option("-n", "count", type=click.IntRange(1), default=10, show_default=True, help="Number of fields or pictures.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="The same seed gives the same files, whatever the number of workers.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same files, whatever the number of workers.",
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-@click.option("--masks/--no-masks", default=True, show_default=True,
-              help="Write masks.fits.gz, every source alone (sg only). truth.fits has the boxes in any case.")
+@click.option(
+    "--masks/--no-masks",
+    default=True,
+    show_default=True,
+    help="Write masks.fits.gz, every source alone (sg only). truth.fits has the boxes in any case.",
+)
 @click.option("--size", type=click.IntRange(64), default=512, show_default=True, help="Side of a field, pixels (sg only).")
-@click.option("--overwrite", is_flag=True, help="Write into OUT although it is not empty.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no summary.")
-def simulate(out, kind, count, seed, workers, masks, size, overwrite, quiet):  # fmt: skip
+@OVERWRITE
+@QUIET
+def simulate(out, kind, count, seed, workers, masks, size, overwrite, quiet):
     """Simulate skies with known truth into the folder OUT, to train and to test on.
 
     Needs GalSim: pip install 'astroyolo[simulate]'.

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..detections import Detections, drop_doubles, suppress
+from ..detections import Detections, drop_doubles, join_concentric, suppress
 
 STRIDES = (8, 16, 32)  # of the neck's three maps
 
@@ -36,7 +36,7 @@ def detections_of_tile(
 
     Returns:
         Boxes in pixels of the tile, the centre of its first pixel at 0; doubles dropped as the paper does,
-        then non-maximum suppression.
+        then non-maximum suppression, then rival boxes of one source joined.
     """
     raw = outputs["detection"]
     score = sigmoid(raw[:, 4] / temperatures.get("detection", 1.0))
@@ -48,7 +48,7 @@ def detections_of_tile(
         for head in ("star_galaxy", "smooth_disk")
     )
     found = Detections(boxes_of(raw[rows], corners, strides), score[rows], p_galaxy, p_disk, np.zeros(len(rows), bool))
-    return suppress(drop_doubles(found))
+    return join_concentric(suppress(drop_doubles(found)))
 
 
 def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int
     count = max(len(found.cell), 1)
     wanted = truth.sources.boxes[found.source]
     losses["box"] = box_loss(boxes[found.image, found.cell], wanted) / count
-    cared = cells_that_count(truth, found, corners, strides, objectness.shape)
+    cared = cells_that_count(truth, found, size, objectness.shape)
     losses["objectness"] = objectness_loss(objectness, found, cared) / count
     losses["star_galaxy"] = class_loss(outputs["star_galaxy"], truth.sources, found) / count
     losses["l1"] = (l1_loss(detection, wanted, corners, strides, found) / count) * float(l1)
@@ -82,19 +82,28 @@ def l1_loss(detection, wanted, corners, strides, found: Assignment) -> torch.Ten
     return (raw - torch.cat([middle, extent], 1)).abs().sum()
 
 
-def cells_that_count(truth: Truth, found: Assignment, corners, strides, shape) -> torch.Tensor:
-    """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells.
-
-    A cell is ignored when its middle lies in an ignored box, taken at least as wide as the cell.
-    """
+def cells_that_count(truth: Truth, found: Assignment, size: tuple[int, int], shape) -> torch.Tensor:
+    """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells."""
     cared = truth.has_sources[:, None].float().repeat(1, shape[1])
-    middles = (corners + 0.5) * strides[:, None]
-    boxes = truth.ignored.boxes
-    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    for image in truth.ignored.image.unique().tolist():
-        mine = truth.ignored.image == image
-        reach = torch.maximum(half[mine][:, None], strides[None, :, None] / 2)
-        inside = ((middles[None] - center[mine][:, None]).abs() <= reach).all(-1).any(0)
-        cared[image, inside] = 0.0
+    levels = [ignored_cells(truth.ignored, shape[0], size, stride).flatten(1) for stride in STRIDES]
+    cared[torch.cat(levels, 1)] = 0.0
     cared[found.image, found.cell] = 1.0
     return cared
+
+
+def ignored_cells(ignored: Targets, images: int, size: tuple[int, int], stride: int) -> torch.Tensor:
+    """(images, rows, columns) bool of one level: cells whose middle lies in an ignored box.
+
+    A box counts as at least as wide as a cell. The corners of all boxes are summed up once along both axes, so
+    that the cost does not grow with their areas.
+    """
+    rows, columns = size[0] // stride, size[1] // stride
+    boxes = ignored.boxes
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, ((boxes[:, 2:] - boxes[:, :2]) / 2).clamp(min=stride / 2)
+    limits = torch.tensor([columns, rows], device=boxes.device)
+    first = torch.ceil((center - half) / stride - 0.5).long().clamp(min=0).minimum(limits)
+    beyond = (torch.floor((center + half) / stride - 0.5).long() + 1).clamp(min=0).minimum(limits)
+    corners = torch.zeros(images, rows + 1, columns + 1, device=boxes.device)
+    for x, y, sign in ((first, first, 1.0), (first, beyond, -1.0), (beyond, first, -1.0), (beyond, beyond, 1.0)):
+        corners.index_put_((ignored.image, y[:, 1], x[:, 0]), torch.full_like(center[:, 0], sign), accumulate=True)
+    return corners.cumsum(1).cumsum(2)[:, :rows, :columns] > 0.5

@@ -22,9 +22,7 @@ def spikes(angle: float, fwhm: float, dx: np.ndarray, dy: np.ndarray) -> np.ndar
     """Two crossing lines as wide as half the PSF, fading along their length; flux about 1."""
     u, v = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
     width, length = 0.3 * fwhm, 4 * fwhm
-    arms = sum(
-        np.exp(-0.5 * (across / width) ** 2) * (1 + np.abs(along) / length) ** -2 for along, across in ((u, v), (v, u))
-    )
+    arms = sum(np.exp(-0.5 * (across / width) ** 2) * (1 + np.abs(along) / length) ** -2 for along, across in ((u, v), (v, u)))
     return arms / (2 * np.sqrt(2 * np.pi) * width * 2 * length)
 
 

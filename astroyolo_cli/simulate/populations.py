@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from astroyolo_cli.simulate.sky import R, FieldSettings, Source, Structure, log_uniform
+from astroyolo_cli.simulate.sky import FieldSettings, R, Source, Structure, log_uniform
 
 RED, BLUE = np.array([0.25, 0.0, -0.1]), np.array([-0.15, 0.0, 0.1])  # what old and young stars add to g, r, z
 

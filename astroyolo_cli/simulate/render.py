@@ -52,7 +52,10 @@ def render_field(rng, settings: FieldSettings, sources: list[Source], spoiled: b
         rows += draw_source(rng, source, settings, psfs, light)
     rows = [row for row in rows if row is not None]
     counts = [observe(rng, light[band], settings, band) for band in range(len(BANDS))]
-    saturate(rng, counts, light, settings)
+    full = saturate(rng, counts, light, settings)
+    rows = [with_trail(row, full) if row.halo else row for row in rows]
+    # A halo row follows its star's own row; one that adds nothing to it would only hide the star.
+    rows = [row for i, row in enumerate(rows) if not (row.halo and row.box == rows[i - 1].box)]
     if spoiled:
         artefacts.add_artefacts(rng, counts, settings)
     named = {band: image.astype(np.float32) for band, image in zip(BANDS, counts)}
@@ -109,7 +112,20 @@ def saturated_rows(rng, row: Row, settings: FieldSettings, psfs, light: list[np.
     box = _clipped_box(row.source, half_width, half_height, settings.size)
     reach = max(_reach(extra * f, n, row.source) for f, n in zip(flux, settings.sky_noise))
     halo = _clipped_box(row.source, max(reach, half_width), max(reach, half_height), settings.size)
-    return [replace(row, box=box), replace(row, box=halo, ignore=True, mask=None)]
+    return [replace(row, box=box), replace(row, box=halo, ignore=True, mask=None, halo=True)]
+
+
+def with_trail(row: Row, full: np.ndarray) -> Row:
+    """The halo row of a star whose box also holds the bleed trail in ``full`` (H, W), the saturated pixels."""
+    left, low, right, top = row.box
+    reach = int(row.source.x) + np.arange(-1, 2)
+    column = full[:, reach.clip(0, full.shape[1] - 1)].any(1)
+    row_number = int(np.clip(np.round(row.source.y), 0, full.shape[0] - 1))
+    ends = np.flatnonzero(~column)
+    below, above = ends[ends < row_number], ends[ends > row_number]
+    low = min(low, below[-1] + 0.5 if len(below) else -0.5)
+    top = max(top, above[0] - 0.5 if len(above) else full.shape[0] - 0.5)
+    return replace(row, box=(left, float(low), right, float(top)))
 
 
 def _clipped_box(source: Source, half_width: float, half_height: float, size: int):
@@ -153,18 +169,22 @@ def sky_error(rng: np.random.Generator, settings: FieldSettings, band: int) -> n
     return error
 
 
-def saturate(rng: np.random.Generator, counts: list[np.ndarray], light: list[np.ndarray], settings) -> None:
-    """Clip the frames in place at the full well, let charge bleed along columns, spoil some cores."""
+def saturate(rng: np.random.Generator, counts: list[np.ndarray], light: list[np.ndarray], settings) -> np.ndarray:
+    """Clip the frames in place at the full well, let charge bleed along columns, spoil some cores.
+
+    Returns (H, W) bool, the pixels that saturate in any band.
+    """
     bleeds, fill = rng.random() < 0.7, rng.choice(["clip", "zero", "nan"], p=[0.7, 0.12, 0.18])
+    anywhere = np.zeros(counts[0].shape, bool)
     for band, image in enumerate(counts):
         top = settings.saturate[band]
         full = light[band] + settings.pedestal[band] > top
         if full.any() and bleeds:
             full |= artefacts.bleed(rng, full, light[band] / (top - settings.pedestal[band]))
-        image[full] = top if fill != "zero" else 0.0
         np.minimum(image, top, out=image)
-        if fill == "nan":
-            image[full] = np.nan
+        image[full] = {"clip": top, "zero": 0.0, "nan": np.nan}[str(fill)]
+        anywhere |= full
+    return anywhere
 
 
 def field_headers(settings: FieldSettings) -> dict:

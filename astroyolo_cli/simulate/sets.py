@@ -54,6 +54,7 @@ def write_field(out: Path, index: int, seed: int, masks: bool, size: int) -> int
     folder.mkdir(parents=True, exist_ok=True)
     for band, image in field.counts.items():
         fits.writeto(folder / f"img_{band}.fits", image, field.headers[band], overwrite=True)
+    (folder / "masks.fits.gz").unlink(missing_ok=True)  # of an older set
     if masks:
         write_masks(folder / "masks.fits.gz", field.rows, size)
     field.truth.write(folder / "truth.fits", overwrite=True)

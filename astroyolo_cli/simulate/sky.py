@@ -4,7 +4,7 @@ Variety is the point: a network trained on one pixel scale and white noise fails
 Nothing here draws pixels (render.py does), so it needs numpy only.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 

@@ -29,6 +29,7 @@ class Row:
         ignore: not to be learned from nor counted.
         mask: its noise-free first band, cut to where the mask may be; None where it has none.
         band_snr: S/N in g, r and z.
+        halo: the row is that of a saturated star's halo, spikes and trails.
     """
 
     source: Source
@@ -37,6 +38,7 @@ class Row:
     ignore: bool
     mask: Stamp | None = None
     band_snr: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    halo: bool = False
 
 
 def signal_to_noise(stamps: list[Stamp], noise: np.ndarray) -> np.ndarray:
@@ -74,7 +76,7 @@ def describe(source: Source, stamps: list[Stamp], settings: FieldSettings) -> Ro
         return None
     box = mask_bounds(source_mask(first.data, source.kind), first.x0, first.y0)
     outside = not (-0.5 <= min(source.x, source.y) and max(source.x, source.y) <= settings.size - 0.5)
-    return Row(source, snr, box, snr < VISIBLE or outside, cut_to_box(first, box), tuple(band_snr.tolist()))
+    return Row(source, snr, box, snr < VISIBLE or outside, cut_to_box(first, box), band_snr=tuple(band_snr.tolist()))
 
 
 def truth_table(rows: list[Row], settings: FieldSettings):
@@ -100,5 +102,5 @@ def blended(rows: list[Row], fwhm: float) -> np.ndarray:
     box = np.array([row.box for row in rows])
     near = np.hypot(*(place[:, None] - place[None]).transpose(2, 0, 1)) < fwhm
     inside = np.all((place[None] >= box[:, None, :2]) & (place[None] <= box[:, None, 2:]), axis=2)
-    seen = np.array([row.snr >= VISIBLE for row in rows])
+    seen = np.array([row.snr >= VISIBLE and not row.halo for row in rows])
     return ((near | inside) & seen[None] & ~np.eye(len(rows), dtype=bool)).any(1)

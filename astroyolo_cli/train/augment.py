@@ -55,6 +55,7 @@ def field_sample(field: Field, stretch: Stretch, rng: np.random.Generator | None
         signals, snr = change_depth(signals, snr, rng)
         signals, snr = drop_bands(signals, snr, rng)
         signals = signals * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 0.1))
+        stretch = other_stretch(stretch, rng)
     ignore = field.ignore | (np.hypot.reduce(snr, axis=1) < FAINTEST)
     true = inside & ~ignore
     image = lupton_rgb(np.ascontiguousarray(signals), stretch)
@@ -94,6 +95,14 @@ def drop_bands(signals: np.ndarray, snr: np.ndarray, rng) -> tuple[np.ndarray, n
     else:
         return signals, snr
     return three_channels([signals[i] for i in kept]), snr[:, kept]
+
+
+def other_stretch(stretch: Stretch, rng) -> Stretch:
+    """Now and then somebody else's constants, as in a picture that comes already stretched."""
+    if rng.random() > 0.2:
+        return stretch
+    softening = stretch.stretch * float(np.exp(rng.uniform(-0.9, 0.9)))
+    return Stretch(minimum=float(rng.uniform(-3.5, -0.5)), stretch=softening, Q=float(rng.uniform(4, 10)))
 
 
 def canvas_sample(draw, stretch: Stretch, rng: np.random.Generator, augment: bool = True) -> Sample:

@@ -1,0 +1,95 @@
+"""The catalog's columns and flag bits, each said once: readers, writers, help and headers take them from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        dtype: NumPy's.
+        unit: astropy's spelling; "" for none; "flux" stands for the image's own unit.
+        ucd: IVOA UCD1+ words.
+        meaning: one line.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    ucd: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("id", "i4", "", "meta.id;meta.main", "number in this catalog, from 1, highest score first"),
+    Column("x", "f8", "pix", "pos.cartesian.x;instr.det;meta.main", "windowed centroid; the centre of the first pixel is 0"),
+    Column("y", "f8", "pix", "pos.cartesian.y;instr.det;meta.main", "windowed centroid; the centre of the first pixel is 0"),
+    Column("x_err", "f4", "pix", "stat.error;pos.cartesian.x", "standard error of x"),
+    Column("y_err", "f4", "pix", "stat.error;pos.cartesian.y", "standard error of y"),
+    Column("ra", "f8", "deg", "pos.eq.ra;meta.main", "ICRS right ascension"),
+    Column("dec", "f8", "deg", "pos.eq.dec;meta.main", "ICRS declination"),
+    Column("xmin", "f4", "pix", "pos.cartesian.x;stat.min", "left edge of the box"),
+    Column("ymin", "f4", "pix", "pos.cartesian.y;stat.min", "lower edge of the box (first row)"),
+    Column("xmax", "f4", "pix", "pos.cartesian.x;stat.max", "right edge of the box"),
+    Column("ymax", "f4", "pix", "pos.cartesian.y;stat.max", "upper edge of the box (last row)"),
+    Column("class", "U6", "", "src.class;meta.main", "star or galaxy"),
+    Column("score", "f4", "", "stat.probability;meta.main", "probability that the detection is real"),
+    Column("p_star", "f4", "", "stat.probability;src.class.starGalaxy", "probability of a star"),
+    Column("p_galaxy", "f4", "", "stat.probability;src.class.starGalaxy", "probability of a galaxy"),
+    Column("morphology", "U6", "", "src.morph.type", "smooth or disk; empty for stars"),
+    Column("p_smooth", "f4", "", "stat.probability;src.morph.type", "probability of smooth, if it is a galaxy"),
+    Column("p_disk", "f4", "", "stat.probability;src.morph.type", "probability of disk, if it is a galaxy"),
+    Column("flux", "f8", "flux", "phot.flux;meta.main", "total flux, aperture losses corrected, reference band"),
+    Column("flux_err", "f8", "flux", "stat.error;phot.flux", "standard error of flux"),
+    Column("flux_aper", "f8", "flux", "phot.flux;phys.size.radius", "flux in a circle of 1.5 times the frame's FWHM in radius"),
+    Column("flux_aper_err", "f8", "flux", "stat.error;phot.flux;phys.size.radius", "standard error of flux_aper"),
+    Column("mag", "f8", "mag", "phot.mag;meta.main", "AB magnitude of flux"),
+    Column("mag_err", "f8", "mag", "stat.error;phot.mag", "standard error of mag"),
+    Column("snr", "f4", "", "stat.snr", "flux / flux_err"),
+    Column("a", "f4", "pix", "phys.size.smajAxis;instr.det", "rms along the major axis"),
+    Column("b", "f4", "pix", "phys.size.sminAxis;instr.det", "rms along the minor axis"),
+    Column("theta", "f4", "deg", "pos.posAng;instr.det", "angle of the major axis, counter-clockwise from +x"),
+    Column("r50", "f4", "pix", "phys.size.radius;instr.det", "radius of half the light"),
+    Column("fwhm", "f4", "pix", "phys.size.diameter;instr.det.psf", "twice r50, the full width of a Gaussian of that size"),
+    Column("flags", "i4", "", "meta.code.qual", "bits; see the header or astroyolo info flags"),
+)
+
+BAND_COLUMNS = (
+    Column("flux_{band}", "f8", "flux", "phot.flux", "total flux in band {band}, in the reference band's aperture"),
+    Column("flux_err_{band}", "f8", "flux", "stat.error;phot.flux", "standard error of flux_{band}"),
+    Column("mag_{band}", "f8", "mag", "phot.mag", "AB magnitude of flux_{band}"),
+    Column("mag_err_{band}", "f8", "mag", "stat.error;phot.mag", "standard error of mag_{band}"),
+)
+
+EDGE, SEAM, SATURATED, BAD_PIXELS, BLENDED, CENTROID_FAILED, PHOTOMETRY_FAILED, SURVEY_MASK = (1 << i for i in range(8))
+
+FLAGS = {
+    EDGE: "touches the edge of the frame",
+    SEAM: "crosses a seam between tiles",
+    SATURATED: "has saturated pixels",
+    BAD_PIXELS: "has bad pixels in its box",
+    BLENDED: "another source's box reaches its centre, or its box another's centre",
+    CENTROID_FAILED: "centroid failed: x, y are the middle of the box",
+    PHOTOMETRY_FAILED: "photometry failed: fluxes and shape are empty",
+    SURVEY_MASK: "touches a pixel of the mask given with --mask",
+}
+
+
+def decode_flags(flags: int) -> list[str]:
+    """The meanings of the bits that are set.
+
+    >>> decode_flags(5)
+    ['touches the edge of the frame', 'has saturated pixels']
+    """
+    return [meaning for bit, meaning in FLAGS.items() if flags & bit]
+
+
+def columns_for(bands: tuple[str, ...]) -> tuple[Column, ...]:
+    """All columns of a catalog of these bands; further fluxes only where there are several."""
+    if len(bands) < 2:
+        return COLUMNS
+    fill = [Column(c.name.format(band=b), c.dtype, c.unit, c.ucd, c.meaning.format(band=b)) for b in bands for c in BAND_COLUMNS]
+    return (*COLUMNS, *fill)

@@ -1,0 +1,156 @@
+"""What INPUT means: files, folders, globs, lists and band patterns to fields, each with its files and name."""
+
+from __future__ import annotations
+
+import glob
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InputError
+
+WAVELENGTH_ORDER = "u g r i z y J H K".split()  # bluest first
+COMPRESSIONS = (".gz", ".bz2", ".fz")
+
+
+@dataclass(frozen=True)
+class FieldInput:
+    """One field to read.
+
+    Attributes:
+        paths: one file, or one a band.
+        bands: a name for each path, reddest first; None for one file, whose header names its band.
+        name: short; tells this field from the others of the run.
+    """
+
+    paths: tuple[Path, ...]
+    bands: tuple[str, ...] | None
+    name: str
+
+
+def resolve(inputs: Sequence[str], bands: Sequence[str] | None = None) -> list[FieldInput]:
+    """The fields that the INPUT arguments name, in their order.
+
+    Raises:
+        InputError: for a missing file, a folder without img_*.fits, a pattern that fits nothing, a field that lacks a band.
+    """
+    fields = [field for given in expand_lists(inputs) for field in resolve_one(given, tuple(bands) if bands else None)]
+    if not fields:
+        raise InputError("no input: name at least one file, folder or pattern")
+    return with_short_names(fields)
+
+
+def expand_lists(inputs: Sequence[str]) -> list[str]:
+    """``@list.txt`` and ``-`` (standard input) replaced by the paths that they hold, one a line."""
+    given = []
+    for text in inputs:
+        if text == "-":
+            given += paths_of_lines(sys.stdin.read())
+        elif text.startswith("@"):
+            try:
+                given += paths_of_lines(Path(text[1:]).read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                raise InputError(f"{text[1:]}: not a readable list of paths ({error})") from error
+        else:
+            given.append(text)
+    return given
+
+
+def paths_of_lines(text: str) -> list[str]:
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def resolve_one(given: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
+    if "{band}" in given:
+        return fields_of_pattern(given, bands)
+    path = Path(given)
+    if path.is_dir():
+        return [field_of_folder(path, bands)]
+    if path.exists():
+        return [FieldInput((path,), None, stem_of(path))]
+    found = sorted(glob.glob(given, recursive=True))
+    if not found:
+        raise InputError(f"{given}: no such file; check the path, or quote a pattern so that the shell leaves it alone")
+    return [field for match in found for field in resolve_one(match, bands)]
+
+
+def field_of_folder(folder: Path, bands: tuple[str, ...] | None) -> FieldInput:
+    """A folder with img_g.fits and the like, one file a band."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if match := re.fullmatch(r"img_(\w+)\.fits(\.gz|\.bz2|\.fz)?", path.name):
+            files.setdefault(match[1], path)
+    if not files:
+        raise InputError(f"{folder}: a folder must hold img_g.fits, img_r.fits, img_z.fits or the like (also .gz, .bz2, .fz); name a file or a pattern instead")
+    wanted = bands or reddest_first(tuple(files))
+    if missing := [band for band in wanted if band not in files]:
+        raise InputError(f"{folder}: no img_{missing[0]}.fits; it holds the bands {', '.join(files)}; choose among them with --bands")
+    return FieldInput(tuple(files[band] for band in wanted), wanted, folder.resolve().name)
+
+
+def reddest_first(bands: tuple[str, ...]) -> tuple[str, ...]:
+    """Known bands by wavelength, longest first; unknown ones after them as they come."""
+    known = [band for band in reversed(WAVELENGTH_ORDER) if band in bands]
+    return (*known, *(band for band in bands if band not in known))
+
+
+def fields_of_pattern(pattern: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
+    """Files that differ in the band alone are one field; a pattern may fit many fields."""
+    if not bands:
+        raise InputError(f"{pattern}: {{band}} needs --bands, such as --bands z,r,g (reddest first)")
+    groups: dict[tuple[str, ...], dict[str, Path]] = {}
+    for band in bands:
+        one_band = pattern.replace("{band}", glob.escape(band))
+        for path in sorted(glob.glob(one_band, recursive=True)):
+            groups.setdefault(key_of(path, pattern, band), {})[band] = Path(path)
+    if not groups:
+        raise InputError(f"{pattern}: fits no file with the bands {', '.join(bands)}; check the path and --bands")
+    for key, files in sorted(groups.items()):
+        if missing := [band for band in bands if band not in files]:
+            raise InputError(f"{next(iter(files.values()))}: its field has no file for band {missing[0]}; add it or leave the band out of --bands")
+    return [
+        FieldInput(tuple(files[band] for band in bands), bands, stem_of(Path(re.sub(r"[-_]?\{band\}", "", name_of(pattern, key), count=1))))
+        for key, files in sorted(groups.items())
+    ]
+
+
+def key_of(path: str, pattern: str, band: str) -> tuple[str, ...]:
+    """What the wildcards of the pattern stand for in this path: the same for all bands of a field."""
+    expression, wildcards = "", re.split(r"(\*\*/?|\*|\?|\[[^]]*\]|\{band\})", pattern)
+    for part in wildcards:
+        if part == "{band}":
+            expression += re.escape(band)
+        elif part.startswith("**"):
+            expression += "(.*)"
+        elif part in ("*", "?") or (part.startswith("[") and part.endswith("]")):
+            expression += {"*": "([^/]*)", "?": "([^/])"}.get(part, f"({part})")
+        else:
+            expression += re.escape(part)
+    match = re.fullmatch(expression, path)
+    return match.groups() if match else (path,)
+
+
+def name_of(pattern: str, key: tuple[str, ...]) -> str:
+    """The pattern with its wildcards filled in from the key; {band} stays."""
+    values = iter(key)
+    return re.sub(r"\*\*/?|\*|\?|\[[^]]*\]", lambda _: next(values, ""), pattern)
+
+
+def stem_of(path: Path) -> str:
+    """File name without .fits and compression."""
+    name = path.name
+    for ending in COMPRESSIONS:
+        name = name.removesuffix(ending)
+    return Path(name).stem
+
+
+def with_short_names(fields: list[FieldInput]) -> list[FieldInput]:
+    """Names that are all different: as many folders in front as that needs."""
+    for depth in range(1, 40):
+        names = ["_".join([*f.paths[0].resolve().parts[-depth:-1], f.name]) if depth > 1 else f.name for f in fields]
+        if len(set(names)) == len(names):
+            return [FieldInput(f.paths, f.bands, name) for f, name in zip(fields, names)]
+    raise InputError(f"{fields[0].paths[0]}: named twice; name every input once")

@@ -1,0 +1,375 @@
+"""Files to frames. Every format and every survey's header habits live here alone."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from .align import align, same_grid
+from .errors import AstroYOLOWarning, InputError
+from .frame import DISPLAY_BANDS, Frame
+from .inputs import FieldInput, resolve
+
+__all__ = ["FieldInput", "read_field", "resolve", "checksum"]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
+FILL = 0.01  # a value repeated exactly over more than this part of the frame is a fill value
+BROKEN_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, MemoryError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One band as it stands in a file: counts (H, W) float32 with NaN where bad, and its header."""
+
+    counts: np.ndarray
+    header: fits.Header
+
+
+def read_field(
+    field: FieldInput,
+    *,
+    hdu: str | None = None,
+    reference_band: str | None = None,
+    weight_map: Path | None = None,
+    weight_type: str = "invvar",
+    mask: Path | None = None,
+) -> Frame:
+    """The frame of a field: its bands on the pixels of the reference band.
+
+    Args:
+        hdu: number or name of the image's HDU; default the first image.
+        reference_band: default the middle one.
+        weight_map: FITS image on the reference's pixels; ``weight_type`` says whether it holds inverse variances,
+            rms or relative weights. Pixels without weight are bad.
+        mask: FITS image on the reference's pixels, not 0 where they are bad.
+
+    Raises:
+        InputError: naming the file, for anything that is not an image that can be used.
+    """
+    path = field.paths[0]
+    if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
+        return read_picture(path)
+    planes = read_planes(field, hdu)
+    if len(planes) > 3:
+        raise InputError(f"{path}: {len(planes)} bands ({', '.join(planes)}), at most three make a picture; choose with --bands")
+    reference = reference_band or list(planes)[(len(planes) - 1) // 2]
+    if reference not in planes:
+        raise InputError(f"{path}: no band {reference!r} for --reference-band; there are {', '.join(planes)}")
+    frame = assemble(planes, reference, field.paths)
+    if weight_map:
+        frame = with_weights(frame, read_like(weight_map, frame.shape), weight_type)
+    if mask:
+        frame = with_mask(frame, np.nan_to_num(read_like(mask, frame.shape)) != 0)
+    if all(bad.all() for bad in frame.bad.values()):
+        raise InputError(f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)")
+    return frame
+
+
+def read_planes(field: FieldInput, hdu: str | None) -> dict[str, Plane]:
+    """Band -> plane, reddest first."""
+    if field.bands and len(field.paths) == len(field.bands):
+        return {band: one_plane(path, hdu) for band, path in zip(field.bands, field.paths)}
+    counts, header = read_image(field.paths[0], hdu)
+    if counts.ndim == 2:
+        return {band_name(header): Plane(without_fill(counts), header)}
+    return cube_planes(counts, header, field)
+
+
+def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plane]:
+    """Planes of a cube, whose first is the bluest, as surveys write g, r, z; its BANDS card names them."""
+    names = str(header.get("BANDS", "")).strip()
+    names = list(names) if len(names) == len(counts) else [str(i) for i in range(len(counts))]
+    planes = {name: Plane(without_fill(c), header) for name, c in zip(names, counts)}
+    return dict(reversed(planes.items()))
+
+
+def one_plane(path: Path, hdu: str | None) -> Plane:
+    counts, header = read_image(path, hdu)
+    if counts.ndim != 2:
+        raise InputError(f"{path}: a cube of {len(counts)} planes, must be one image a band; name the cube alone")
+    return Plane(without_fill(counts), header)
+
+
+def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Header]:
+    """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header."""
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+                image = chosen_hdu(hdus, path, hdu)
+                check_size(image, path)
+                data = np.asarray(image.data)
+                header = image.header.copy()
+    except InputError:
+        raise
+    except BROKEN_FILE as error:
+        raise unreadable(path, error) from error
+    except Warning as error:
+        raise unreadable(path, error) from error
+    if data.dtype.kind not in "fiu":
+        raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
+    data = squeezed(data, path).astype(np.float32)
+    data[~np.isfinite(data)] = np.nan
+    return data, header
+
+
+def unreadable(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return InputError(f"{path}: not a readable FITS image ({reason}); fetch it again, or check with fitsverify")
+
+
+def check_file(path: Path) -> None:
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; check the path")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file; name a FITS or PNG file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: empty file; fetch it again")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be reached ({error.strerror})") from error
+
+
+def chosen_hdu(hdus: fits.HDUList, path: Path, hdu: str | None):
+    """The named HDU, else the first that holds an image of two axes or more."""
+    if hdu is not None:
+        try:
+            chosen = hdus[int(hdu) if hdu.lstrip("-").isdigit() else hdu]
+        except (KeyError, IndexError) as error:
+            raise InputError(f"{path}: no HDU {hdu!r}; it has 0 to {len(hdus) - 1}") from error
+        if not is_image(chosen):
+            raise InputError(f"{path}: HDU {hdu!r} is no image of two axes; choose another with --hdu")
+        return chosen
+    for candidate in hdus:
+        if is_image(candidate):
+            return candidate
+    raise InputError(f"{path}: holds no image of two axes; is it a table, or a spectrum?")
+
+
+def is_image(hdu) -> bool:
+    return isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU) and len(hdu.shape) >= 2 and 0 not in hdu.shape
+
+
+def check_size(hdu, path: Path) -> None:
+    """Before anything is allocated: the header's claim against reason and, where plain, the file's length."""
+    pixels = int(np.prod([int(n) for n in hdu.shape], dtype=object))
+    if pixels > MOST_PIXELS:
+        raise InputError(f"{path}: its header claims {' x '.join(map(str, hdu.shape[::-1]))} pixels, more than any image has; the header is broken")
+    plain = path.suffix.lower() in (".fits", ".fit", ".fts") and not isinstance(hdu, fits.CompImageHDU)
+    with path.open("rb") as file:
+        packed = file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
+    if plain and not packed and pixels * abs(hdu.header["BITPIX"]) // 8 > path.stat().st_size:
+        raise InputError(f"{path}: truncated, {path.stat().st_size} bytes for an image of {pixels} pixels; fetch it again")
+
+
+def squeezed(data: np.ndarray, path: Path) -> np.ndarray:
+    """Without axes of length 1 in front; at most a cube."""
+    while data.ndim > 2 and data.shape[0] == 1:
+        data = data[0]
+    if data.ndim > 3:
+        raise InputError(f"{path}: {data.ndim} axes {data.shape}, must be an image or a cube of bands")
+    return data
+
+
+def without_fill(counts: np.ndarray) -> np.ndarray:
+    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that.
+
+    Coarse integers repeat too; a fill value stands out from them as the lowest or highest of all, apart from the rest.
+    """
+    sample = counts[::3, ::3].ravel() if counts.size > 10_000 else counts.ravel()
+    values, number = np.unique(sample[np.isfinite(sample)], return_counts=True)
+    if len(values) < 3:
+        return counts
+    common = number.argmax()
+    if number[common] <= FILL * sample.size:
+        return counts
+    others = np.delete(number, common)
+    if others.max() * 5 > number[common]:  # many values repeat: the counts are quantised
+        return counts
+    return np.where(counts == values[common], np.float32(np.nan), counts)
+
+
+def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) -> Frame:
+    """All bands on the reference's pixels."""
+    wcs = {band: celestial_wcs(plane.header, paths[0]) for band, plane in planes.items()}
+    shape = planes[reference].counts.shape
+    counts, native, native_wcs = {}, {}, {}
+    for band, plane in planes.items():
+        if same_grid(wcs[reference], wcs[band], shape, plane.counts.shape):
+            counts[band] = plane.counts
+            continue
+        if wcs[reference] is None or wcs[band] is None:
+            raise InputError(f"{paths[0]}: band {band} is {plane.counts.shape}, band {reference} {shape}, and without a WCS they cannot be aligned")
+        counts[band] = align(plane.counts, wcs[band], wcs[reference], shape)
+        native[band], native_wcs[band] = plane.counts, wcs[band]
+    headers = {band: plane.header for band, plane in planes.items()}
+    return Frame(
+        counts=counts,
+        bad={band: ~np.isfinite(c) for band, c in counts.items()},
+        reference=reference,
+        wcs=wcs[reference],
+        unit=unit_of(headers[reference]),
+        zero_points=known(headers, zero_point),
+        gain=known(headers, lambda h: positive(h, "GAIN", "EGAIN", "GAINA")),
+        saturation=known(headers, lambda h: positive(h, "SATURATE", "SATURATA", "SATLEVEL")),
+        header=headers[reference],
+        sources=paths,
+        native=native,
+        native_wcs=native_wcs,
+    )
+
+
+def celestial_wcs(header: fits.Header, path: Path) -> WCS | None:
+    """None, with a warning, where the header has none or a broken one: the catalog is still written."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs = WCS(header).celestial
+            if wcs.has_celestial and np.isfinite(wcs.wcs_pix2world([[0.0, 0.0]], 0)).all():
+                return wcs
+            reason = "no celestial WCS in the header"
+    except Exception as error:  # wcslib and astropy raise many kinds; none may stop the catalog
+        reason = f"broken WCS ({' '.join(str(error).split())[:100]})"
+    warnings.warn(f"{path.name}: {reason}; the catalog has pixel positions alone", AstroYOLOWarning, stacklevel=2)
+    return None
+
+
+def band_name(header: fits.Header) -> str:
+    """The band as FILTER, BAND or BANDS has it, where that is a plain word; else "image"."""
+    for key in ("FILTER", "BAND", "BANDS", "FILTER1"):
+        word = str(header.get(key, "")).split(" ")[0].strip()
+        if word and word.isalnum() and len(word) <= 8:
+            return word
+    return "image"
+
+
+def unit_of(header: fits.Header) -> str:
+    if is_nanomaggies(header):
+        return "nmgy"
+    return str(header.get("BUNIT", "")).strip()
+
+
+def is_nanomaggies(header: fits.Header) -> bool:
+    """By BUNIT, or a cutout of the Legacy Surveys, whose headers state no unit."""
+    text = str(header.get("BUNIT", "")).lower()
+    legacy = any(word in str(header.get("SURVEY", "")).lower() for word in ("decals", "legacysurvey", "legacy survey", "mzls", "bass"))
+    return "nanomagg" in text or text in ("nmgy", "nmaggy") or (not text and legacy and header.get("IMAGETYP", "image") == "image")
+
+
+def zero_point(header: fits.Header) -> float | None:
+    """AB magnitude of one count, by the habits of the surveys; None where nothing states it."""
+    if is_nanomaggies(header):
+        return 22.5
+    for key in ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPOINT", "ABZP"):
+        if (value := number(header, key)) is not None:
+            return value
+    if flux_of_zero := positive(header, "FLUXMAG0"):
+        return 2.5 * float(np.log10(flux_of_zero))
+    flam, plam = positive(header, "PHOTFLAM"), positive(header, "PHOTPLAM")
+    if flam and plam:  # HST: erg/s/cm2/A and A; Sirianni et al. 2005, PASP 117, 1049
+        return float(-2.5 * np.log10(flam) - 5 * np.log10(plam) - 2.408)
+    if str(header.get("BUNIT", "")).replace(" ", "").lower() == "mjy/sr" and (area := positive(header, "PIXAR_SR")):
+        return float(8.90 - 2.5 * np.log10(1e6 * area))
+    return None
+
+
+def number(header: fits.Header, key: str) -> float | None:
+    try:
+        value = float(header[key])
+    except (KeyError, ValueError, TypeError, fits.VerifyError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def positive(header: fits.Header, *keys: str) -> float | None:
+    """The first of the keys that holds a number above 0."""
+    values = (number(header, key) for key in keys)
+    return next((value for value in values if value is not None and value > 0), None)
+
+
+def known(headers: dict[str, fits.Header], find) -> dict[str, float]:
+    found = {band: find(header) for band, header in headers.items()}
+    return {band: value for band, value in found.items() if value is not None}
+
+
+def read_like(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A map on the frame's pixels."""
+    data, _ = read_image(path)
+    if data.shape != shape:
+        raise InputError(f"{path}: {data.shape} pixels, must be {shape}, those of the reference band")
+    return data
+
+
+def with_weights(frame: Frame, weights: np.ndarray, kind: str) -> Frame:
+    """Inverse variances of the reference band; pixels without weight are bad in every band."""
+    from dataclasses import replace
+
+    useful = np.isfinite(weights) & (weights > 0)
+    variance = {"rms": np.divide(1, weights**2, out=np.zeros_like(weights), where=useful)}.get(kind, weights)
+    return replace(without_pixels(frame, ~useful), weights={frame.reference: np.where(useful, variance, 0).astype(np.float32)})
+
+
+def with_mask(frame: Frame, masked: np.ndarray) -> Frame:
+    from dataclasses import replace
+
+    return replace(without_pixels(frame, masked), survey_mask=masked)
+
+
+def without_pixels(frame: Frame, bad: np.ndarray) -> Frame:
+    from dataclasses import replace
+
+    counts = {band: np.where(bad, np.float32(np.nan), c) for band, c in frame.counts.items()}
+    return replace(frame, counts=counts, bad={band: ~np.isfinite(c) for band, c in counts.items()})
+
+
+def read_picture(path: Path) -> Frame:
+    """A PNG, JPEG or TIFF, already stretched: 0 to 1, rows as stored, alpha dropped."""
+    from PIL import Image
+
+    check_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                pixels = np.asarray(plain_mode(image))
+    except (*BROKEN_FILE, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: not a readable picture ({reason}); fetch it again, or use FITS") from error
+    values = scaled(pixels, path)
+    planes = [values] * 3 if values.ndim == 2 else list(np.moveaxis(values, 2, 0))
+    counts = dict(zip(DISPLAY_BANDS, (np.ascontiguousarray(p) for p in planes)))
+    return Frame(counts, {band: ~np.isfinite(c) for band, c in counts.items()}, "G", sources=(path,), stretched=True)
+
+
+def plain_mode(image):
+    """Grey or RGB without palette and alpha; 16-bit and float grey stay as they are."""
+    if image.mode in ("L", "RGB", "I;16", "I;16B", "I;16L", "I", "F"):
+        return image
+    return image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+
+
+def scaled(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """To 0..1 float32, by the range of the type; 16 bits may come in 32."""
+    if pixels.size == 0 or pixels.ndim not in (2, 3):
+        raise InputError(f"{path}: no pixels in a picture of shape {pixels.shape}")
+    if pixels.dtype.kind == "f":
+        low, high = np.nanmin(pixels), np.nanmax(pixels)
+        if not (low >= 0 and high <= 1):
+            raise InputError(f"{path}: a float picture from {low:g} to {high:g}, must lie in 0..1; save counts as FITS")
+        return pixels.astype(np.float32)
+    return (pixels / np.float32(255 if pixels.dtype == np.uint8 else 65535)).astype(np.float32)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of an input file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,191 @@
+"""Catalogs to files; the ending chooses the format. A file appears whole under its name or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from .errors import OutputError
+
+DECIMALS = {"x": 4, "y": 4, "x_err": 4, "y_err": 4, "ra": 8, "dec": 8, "score": 5, "xmin": 3, "ymin": 3, "xmax": 3, "ymax": 3}
+SIGNIFICANT = 7  # digits of every other number in text formats
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
+
+
+def writer_for(path: Path) -> Callable[[Table, Path], None]:
+    """The function that writes this ending.
+
+    Raises:
+        OutputError: for an ending that no writer knows.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise OutputError(f"{path}: cannot write {path.suffix or 'a name without ending'!r}; known endings are {', '.join(WRITERS)}")
+    return WRITERS[path.suffix.lower()]
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Called before the work, so that a mistyped name costs a second and not a night."""
+    writer_for(path)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path}: exists; add --overwrite to replace it")
+    if not path.absolute().parent.is_dir():
+        raise OutputError(f"{path}: its folder does not exist; make it first")
+
+
+def write(catalog: Table, path: Path, overwrite: bool = False) -> None:
+    """Write a catalog in the format of the ending; under a temporary name, then renamed."""
+    check_output(path, overwrite)
+    try:
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}.", dir=path.absolute().parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            writer_for(path)(catalog, partial)
+            finish(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+
+
+def finish(partial: Path, path: Path) -> None:
+    """To disk, with the permissions of any new file, then under the final name."""
+    mask = os.umask(0)
+    os.umask(mask)
+    partial.chmod(0o666 & ~mask)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_csv(catalog: Table, path: Path) -> None:
+    """Plain: a line of names, then the rows; empty where unknown; no comments."""
+    import csv
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(catalog.colnames)
+        writer.writerows(zip(*(text_cells(catalog[name]) for name in catalog.colnames)))
+
+
+def text_cells(column) -> list[str]:
+    mask = np.ma.getmaskarray(np.ma.asarray(column)) if hasattr(column, "mask") else np.zeros(len(column), bool)
+    values = np.ma.getdata(np.ma.asarray(column)) if hasattr(column, "mask") else np.asarray(column)
+    if values.dtype.kind == "f":
+        form = f"{{:.{DECIMALS[column.name]}f}}" if column.name in DECIMALS else f"{{:.{SIGNIFICANT}g}}"
+        return ["" if unknown or not np.isfinite(v) else form.format(v) for v, unknown in zip(values, mask)]
+    if values.dtype.kind in "US":
+        return ["" if unknown else harmless(str(v)) for v, unknown in zip(values, mask)]
+    return ["" if unknown else str(v) for v, unknown in zip(values, mask)]
+
+
+def harmless(text: str) -> str:
+    """Text that a spreadsheet shows and does not run."""
+    return "'" + text if text.startswith(FORMULA) else text
+
+
+def write_fits(catalog: Table, path: Path) -> None:
+    """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums."""
+    hdu = fits.BinTableHDU(plain(catalog), name="CATALOG")
+    for number, name in enumerate(catalog.colnames, start=1):
+        hdu.header[f"TUCD{number}"] = catalog[name].meta.get("ucd", "")
+        hdu.header[f"TCOMM{number}"] = catalog[name].description or ""
+    for key, value in header_cards(catalog):
+        hdu.header[key] = value
+    for line in history(catalog):
+        hdu.header["HISTORY"] = line
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, checksum=True, overwrite=True)
+
+
+def plain(catalog: Table) -> Table:
+    """Without meta (written by hand), unknown numbers as NaN and unknown text as nothing."""
+    flat = catalog.copy()
+    flat.meta.clear()
+    for name in flat.colnames:
+        column = flat[name]
+        column.meta.clear()
+        column.description = None
+        if hasattr(column, "mask"):
+            flat[name] = column.filled("" if column.dtype.kind == "U" else np.nan if column.dtype.kind == "f" else 0)
+    return flat
+
+
+def header_cards(catalog: Table):
+    """FITS keywords of what the catalog's meta says."""
+    meta, made = catalog.meta, catalog.meta.get("provenance", {})
+    yield "ORIGIN0", (True, "pixel positions count from 0, FITS and DS9 from 1")
+    yield "REFBAND", (str(meta.get("reference_band", "")), "band of flux, mag and shapes")
+    for key, name, comment in (
+        ("APERRAD", "aperture_radius", "[pix] radius of flux_aper"),
+        ("FRMFWHM", "frame_fwhm", "[pix] FWHM of the frame's stars"),
+    ):
+        if name in meta:
+            yield key, (meta[name], comment)
+    for bit, meaning in meta.get("flag_bits", {}).items():
+        yield f"FLAG{int(bit)}", (ascii_only(meaning)[:68], "")
+    for key, name in (("PROGVER", "version"), ("WEIGHTS", "weights"), ("WGTHASH", "weights_sha256"), ("STRETCH", "stretch")):
+        if name in made:
+            yield key, ascii_only(str(made[name]))[:68]
+    for key, name in (("TILE", "tile"), ("OVERLAP", "overlap"), ("MINSCORE", "min_score"), ("MAXDET", "max_det")):
+        if name in made:
+            yield key, made[name]
+
+
+def history(catalog: Table) -> list[str]:
+    made = catalog.meta.get("provenance", {})
+    lines = [f"AstroYOLO {made['version']}"] if "version" in made else []
+    lines += [f"input {ascii_only(name)} sha256 {digest}" for name, digest in made.get("inputs", {}).items()]
+    return lines + ([f"bands {ascii_only(made['bands'])}"] if "bands" in made else [])
+
+
+def ascii_only(text: str) -> str:
+    """What a FITS header may hold."""
+    return "".join(c if 32 <= ord(c) < 127 else "?" for c in text)
+
+
+def write_ecsv(catalog: Table, path: Path) -> None:
+    catalog.write(path, format="ascii.ecsv", overwrite=True)
+
+
+def write_votable(catalog: Table, path: Path) -> None:
+    from astropy.io.votable import from_table
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flat = catalog.copy()
+        flat.meta.clear()
+        document = from_table(flat)
+        for field in document.get_first_table().fields:
+            field.ucd = catalog[field.name].meta.get("ucd") or None
+        document.to_xml(str(path))
+
+
+def write_regions(catalog: Table, path: Path) -> None:
+    """DS9 boxes, orange stars and blue galaxies; DS9 counts pixels from 1."""
+    lines = ["# Region file format: DS9 version 4.1", "image"]
+    for row in catalog:
+        x, y = (row["xmin"] + row["xmax"]) / 2 + 1, (row["ymin"] + row["ymax"]) / 2 + 1
+        width, height = row["xmax"] - row["xmin"], row["ymax"] - row["ymin"]
+        colour = "orange" if row["class"] == "star" else "blue"
+        lines.append(f"box({x:.3f},{y:.3f},{width:.3f},{height:.3f},0) # color={colour} tag={{{row['class']}}}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+WRITERS = {
+    ".csv": write_csv,
+    ".fits": write_fits,
+    ".fit": write_fits,
+    ".ecsv": write_ecsv,
+    ".vot": write_votable,
+    ".xml": write_votable,
+    ".reg": write_regions,
+}

@@ -1,0 +1,111 @@
+"""Tiles, boxes and merging against slow versions."""
+
+import numpy as np
+import pytest
+
+from astroyolo_cli.detections import Detections, concatenate, drop_doubles, iou, suppress
+from astroyolo_cli.tile import keep_core, merge_seams, tile_origins, tiles
+
+
+def detections(boxes, scores) -> Detections:
+    n = len(boxes)
+    half = np.full(n, 0.5, np.float32)
+    return Detections(np.array(boxes, np.float32).reshape(n, 4), np.array(scores, np.float32), half, half, np.zeros(n, bool))
+
+
+@pytest.mark.parametrize("length", [1, 511, 512, 513, 895, 896, 897, 2048, 9999])
+@pytest.mark.parametrize("overlap", [0, 128, 500])
+def test_tiles_cover_every_pixel_and_share_the_overlap(length, overlap):
+    starts = tile_origins(length, tile=512, overlap=overlap)
+    seen = np.zeros(max(length, 512), int)
+    for start in starts:
+        seen[start : start + 512] += 1
+    assert seen.min() >= 1 and starts[-1] + 512 == max(length, 512)
+    assert all(b - a <= 512 - overlap for a, b in zip(starts, starts[1:]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (300, 2000), (1489, 2048)])
+def test_every_point_has_a_core_and_only_borders_have_two(shape):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 1, (500, 2)) * [shape[1], shape[0]] - 0.5
+    owners = np.zeros(500, int)
+    for tile in tiles(shape, 512, 128):
+        owners += ((points >= tile.core[:2]) & (points < tile.core[2:])).all(axis=1)
+    assert (owners == 1).all()
+
+
+def test_a_core_lies_half_the_overlap_inside_its_tile():
+    for tile in tiles((2000, 2000), 512, 128):
+        x0, y0, x1, y1 = tile.core
+        for low, high, start in ((x0, x1, tile.x), (y0, y1, tile.y)):
+            assert low == -np.inf or low >= start + 63
+            assert high == np.inf or high <= start + 512 - 63
+
+
+def test_a_source_on_a_seam_appears_once():
+    """Each tile sees the source a little elsewhere, also on the other side of the border."""
+    all_tiles = tiles((512, 900), 512, 128)
+    border = all_tiles[0].core[2]
+    for shift in (-1.5, -0.4, 0, 0.4, 1.5):
+        parts, numbers = [], []
+        for number, tile in enumerate(all_tiles):
+            x = border + (shift if number == 0 else -shift)
+            part = keep_core(detections([[x - 6, 94, x + 6, 106]], [0.9 - 0.1 * number]), tile)
+            parts.append(part)
+            numbers.append(np.full(len(part), number))
+        merged = merge_seams(concatenate(parts), np.concatenate(numbers))
+        assert len(merged) == 1
+
+
+def test_neighbours_on_a_seam_stay_two():
+    pair = detections([[10, 10, 20, 20], [18, 10, 28, 20]], [0.9, 0.8])
+    pair = Detections(pair.xyxy, pair.score, pair.p_galaxy, pair.p_disk, np.ones(2, bool))
+    assert len(merge_seams(pair, np.array([0, 1]))) == 2
+
+
+def test_merging_does_not_depend_on_the_order():
+    rng = np.random.default_rng(1)
+    center, half = rng.uniform(0, 60, (80, 2)), rng.uniform(2, 6, (80, 2))
+    found = detections(np.concatenate([center - half, center + half], 1), rng.uniform(0.3, 1, 80))
+    found = Detections(found.xyxy, found.score, found.p_galaxy, found.p_disk, np.ones(80, bool))
+    numbers = rng.integers(0, 4, 80)
+    first = merge_seams(found, numbers)
+    order = rng.permutation(80)
+    second = merge_seams(found.take(order), numbers[order])
+    np.testing.assert_array_equal(first.xyxy, second.xyxy)
+
+
+def slow_suppress(boxes, scores, threshold):
+    kept = []
+    for i in np.argsort(-scores):
+        if all(iou(boxes[[i]], boxes[[j]])[0, 0] <= threshold for j in kept):
+            kept.append(i)
+    return set(kept)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_suppression_equals_the_greedy_loop(seed):
+    rng = np.random.default_rng(seed)
+    center, half = rng.uniform(0, 40, (60, 2)), rng.uniform(3, 9, (60, 2))
+    found = detections(np.concatenate([center - half, center + half], 1), rng.permutation(60) / 60)
+    kept = suppress(found, 0.4)
+    expected = slow_suppress(found.xyxy, found.score, 0.4)
+    assert {tuple(b) for b in kept.xyxy} == {tuple(found.xyxy[i]) for i in expected}
+
+
+def test_iou_of_known_boxes():
+    a = np.array([[0, 0, 10, 10]], np.float32)
+    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [5, 5, 5, 5]], np.float32)
+    assert iou(a, b)[0] == pytest.approx([1, 1 / 3, 0, 0])
+
+
+def test_of_doubles_the_larger_box_stays_with_the_higher_score():
+    kept = drop_doubles(detections([[0, 0, 100, 100], [0, 0, 97, 98], [200, 0, 210, 10]], [0.6, 0.9, 0.5]))
+    assert len(kept) == 2
+    assert kept.xyxy[0] == pytest.approx([0, 0, 100, 100]) and kept.score[0] == pytest.approx(0.9)
+
+
+def test_nothing_found_stays_nothing():
+    none = Detections.empty()
+    assert len(suppress(drop_doubles(none))) == 0
+    assert len(merge_seams(none, np.zeros(0, int))) == 0

@@ -1,0 +1,237 @@
+"""Training: readers, batches, one tile overfitted, and a run that goes on where it stopped."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from astropy.io import fits
+from astropy.table import Table
+from PIL import Image
+
+from astroyolo_cli.errors import AstroYOLOError, InputError, WeightsError
+from astroyolo_cli.model.checkpoint import load
+from astroyolo_cli.model.losses import heads_losses
+from astroyolo_cli.model.network import AstroYOLO
+from astroyolo_cli.stretch import Stretch
+from astroyolo_cli.train.augment import canvas_sample, field_sample, turn
+from astroyolo_cli.train.batches import collate, kinds_of_phase
+from astroyolo_cli.train.loop import make_optimizer, train, train_step
+from astroyolo_cli.train.samples import Cutouts, Field, Fields, central_box, mask_box
+from astroyolo_cli.train.schemes import Phase
+from astroyolo_cli.train.state import Settings
+
+
+def gaussian(size, x, y, sigma, peak):
+    yy, xx = np.mgrid[:size, :size]
+    return peak * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * sigma**2))
+
+
+def write_set(folder, seed=0, size=128, masks=False):
+    """Four sources on white noise, in the layout of D_sg."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    places = [(30, 40, 2), (90, 35, 5), (64, 100, 2), (20, 90, 5)]
+    alone = [gaussian(size, x, y, s, 60).astype(np.float32) for x, y, s in places]
+    for band in "grz":
+        fits.writeto(folder / f"img_{band}.fits", (sum(alone) + rng.normal(0, 1, (size, size))).astype(np.float32))
+    if masks:
+        hdus = [fits.ImageHDU(a) for a in alone]
+        for hdu, (_, _, s) in zip(hdus, places):
+            hdu.header["CLASS_ID"] = 1 if s == 2 else 2
+        fits.HDUList([fits.PrimaryHDU(hdus[0].data, hdus[0].header), *hdus[1:]]).writeto(folder / "masks.fits")
+        return
+    half = [8 if s == 2 else 11 for *_, s in places]
+    columns = {
+        "class": ["star" if s == 2 else "galaxy" for *_, s in places],
+        "snr": [50.0] * 4,
+        "ignore": [False] * 4,
+        "xmin": [p[0] - h for p, h in zip(places, half)],
+        "ymin": [p[1] - h for p, h in zip(places, half)],
+        "xmax": [p[0] + h for p, h in zip(places, half)],
+        "ymax": [p[1] + h for p, h in zip(places, half)],
+    }
+    Table(columns).write(folder / "truth.fits")
+
+
+@pytest.fixture
+def sg(tmp_path):
+    for i in (0, 3):
+        write_set(tmp_path / "sg" / f"set_{i}", seed=i)
+    return tmp_path / "sg"
+
+
+@pytest.fixture
+def ds(tmp_path):
+    rng = np.random.default_rng(0)
+    for label, sigma in (("smooth", (20, 20)), ("disk", (30, 6))):
+        folder = tmp_path / "ds" / label
+        folder.mkdir(parents=True)
+        yy, xx = np.mgrid[:300, :300] - 149.5
+        for i in range(6):
+            blob = 220 * np.exp(-((xx / sigma[0]) ** 2 + (yy / sigma[1]) ** 2) / 2) + rng.normal(8, 2, (300, 300))
+            Image.fromarray(np.stack([blob.clip(0, 255).astype(np.uint8)] * 3, -1)).save(folder / f"{label}{i}.png")
+    return tmp_path / "ds"
+
+
+def test_masks_give_boxes_and_classes(tmp_path):
+    write_set(tmp_path / "sg" / "set_7", masks=True)
+    field = Fields(tmp_path / "sg", tmp_path / "cache")[0]
+    assert field.labels.tolist() == [0, 1, 0, 1]
+    center = (field.boxes[:, :2] + field.boxes[:, 2:]) / 2
+    np.testing.assert_allclose(center, [[30, 40], [90, 35], [64, 100], [20, 90]], atol=0.51)
+    # A Gaussian of sigma 5 falls to 8 % at 11.2 pixels; the blur moves a circle's edge inwards a little
+    assert field.boxes[1, 2] - field.boxes[1, 0] == pytest.approx(22.5, abs=2.1)
+
+
+def test_the_mask_rule_against_a_slow_version():
+    alone = gaussian(60, 31.3, 24.8, 2.5, 7.0)
+    above = (alone / alone.max() > 0.005).astype(float)
+    kernel = np.array([[np.exp(-(i**2 + j**2) / 8) for j in range(-4, 5)] for i in range(-4, 5)])
+    kernel /= kernel.sum()
+    blurred = np.array([[(kernel * np.pad(above, 4)[i : i + 9, j : j + 9]).sum() for j in range(60)] for i in range(60)])
+    rows, columns = np.nonzero(blurred >= 0.5)
+    expected = [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+    assert mask_box(alone, is_star=True).tolist() == expected
+
+
+def test_an_empty_mask_is_no_source():
+    assert mask_box(np.zeros((9, 9)), is_star=True) is None
+
+
+def test_missing_parts_are_named(tmp_path, sg):
+    (sg / "set_3" / "truth.fits").unlink()
+    with pytest.raises(InputError, match="set_3"):
+        Fields(sg, tmp_path / "cache")
+    with pytest.raises(InputError, match="set_N"):
+        Fields(tmp_path, tmp_path / "cache")
+    with pytest.raises(InputError, match="smooth"):
+        Cutouts(tmp_path, tmp_path / "cache")
+
+
+def test_a_wrong_class_id_is_named(tmp_path):
+    write_set(tmp_path / "sg" / "set_0", masks=True)
+    path = tmp_path / "sg" / "set_0" / "masks.fits"
+    fits.setval(path, "CLASS_ID", value=3, ext=1)
+    with pytest.raises(InputError, match="CLASS_ID 3"):
+        Fields(tmp_path / "sg", tmp_path / "cache")
+
+
+def test_turned_boxes_still_frame_their_pixels():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        image = np.zeros((3, 64, 64))
+        image[:, 10:14, 30:45] = 1
+        turned, boxes = turn(image, np.array([[29.5, 9.5, 44.5, 13.5]]), rng)
+        rows, columns = np.nonzero(turned[0])
+        assert boxes[0].tolist() == [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+
+
+def test_augmented_fields_keep_their_sources_in_their_boxes():
+    """The brightest pixel stays inside its box, whatever the turn, depth, bands and stretch."""
+    signals = np.zeros((3, 512, 512), np.float16)
+    signals[:, 100:105, 300:309] = 500
+    field = Field(signals, np.array([[299.5, 99.5, 308.5, 104.5]], np.float32), np.array([1]), np.array([False]), np.full((1, 3), 900, np.float32))
+    for seed in range(12):
+        sample = field_sample(field, Stretch(), np.random.default_rng(seed))
+        rows, columns = np.nonzero(sample.image.mean(0) > 0.6)
+        assert len(sample.boxes) == 1
+        assert sample.boxes[0].tolist() == [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+
+
+def test_sources_drowned_by_noise_are_ignored():
+    boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60]], np.float32)
+    field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1]), np.zeros(2, bool), np.array([[1, 1, 1], [30, 30, 30]], np.float32))
+    sample = field_sample(field, Stretch(), None)
+    assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[10, 10, 20, 20]]
+
+
+def test_the_central_box_frames_the_galaxy():
+    yy, xx = np.mgrid[:256, :256] - 127.5
+    disk = np.exp(-((xx / 40) ** 2 + (yy / 12) ** 2) / 2)
+    rgb = (np.stack([np.arcsinh(8 * disk) / 8 * 250] * 3)).clip(0, 255).astype(np.uint8)
+    box = central_box(rgb)
+    assert (box[0] + box[2]) / 2 == pytest.approx(127.5, abs=1.5)
+    assert 2 < (box[2] - box[0]) / (box[3] - box[1]) < 4
+
+
+def test_without_a_central_source_the_box_is_the_middle_half():
+    assert central_box(np.full((3, 256, 256), 9, np.uint8)).tolist() == [63.5, 63.5, 191.5, 191.5]
+
+
+def test_canvases_hold_each_galaxy_in_its_box(tmp_path, ds):
+    cutouts = Cutouts(ds, tmp_path / "cache")
+    sample = canvas_sample(lambda rng: cutouts[rng.integers(len(cutouts))], Stretch(), np.random.default_rng(2))
+    assert not sample.is_field and len(sample.boxes) >= 4
+    for x0, y0, x1, y1 in sample.boxes.astype(int):
+        assert sample.image[:, y0 : y1 + 1, x0 : x1 + 1].mean() > sample.image.mean()
+
+
+def test_mixed_batches_hold_both_sets():
+    kinds = kinds_of_phase(Phase(sg=1.5, ds=0.5), 100)
+    assert len(kinds) == 200 and sum(kinds) == 150
+    assert all(0 < sum(kinds[i : i + 8]) < 8 for i in range(0, 200, 8))
+
+
+@pytest.mark.parametrize("scheme", ["iterative", "joint", "sg-only", "ds-only"])
+def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
+    settings = Settings(str(sg), str(ds), scheme=scheme, epochs=1, samples=4, batch_size=2)
+    train(settings, tmp_path / "run", tell=lambda line: None)
+    assert {"last.safetensors", "best.safetensors", "results.csv", "checkpoint.pt", "settings.json"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    assert load(tmp_path / "run" / "last.safetensors")[1].training["scheme"] == scheme
+    (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
+    assert (float(row["box"]) > 0) == (scheme != "ds-only")
+    assert (float(row["smooth_disk"]) > 0) == (scheme != "sg-only")
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
+    whole = Settings(str(sg), str(ds), scheme="joint", epochs=2, samples=4, batch_size=2)
+    train(whole, tmp_path / "whole", tell=lambda line: None)
+
+    class Stop(Exception):
+        pass
+
+    def stop_after_an_epoch(line):
+        if line.startswith("epoch 0"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(whole, tmp_path / "cut", tell=stop_after_an_epoch)
+    train(whole, tmp_path / "cut", resume=True, tell=lambda line: None)
+    first, second = (load(tmp_path / run / "last.safetensors")[0].state_dict() for run in ("whole", "cut"))
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
+    settings = Settings(str(sg), str(ds), scheme="sg-only", epochs=1, samples=2, batch_size=2)
+    train(settings, tmp_path / "run", tell=lambda line: None)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
+    with pytest.raises(WeightsError, match="checkpoint.pt"):
+        train(settings, tmp_path / "run", resume=True, tell=lambda line: None)
+
+
+def test_a_scheme_without_its_data_says_so(tmp_path, sg):
+    with pytest.raises(AstroYOLOError, match="--ds"):
+        train(Settings(str(sg), "", scheme="iterative"), tmp_path / "run", tell=lambda line: None)
+
+
+def test_one_tile_is_learned_by_heart(tmp_path, sg):
+    """All three losses of a single image fall far below their start within some dozens of steps."""
+    torch.manual_seed(0)
+    field = Fields(sg, tmp_path / "cache")[0]
+    batch = collate([field_sample(field, Stretch(), None)])
+    model = AstroYOLO("nano").to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(model, Settings("", "", lr=2e-3))
+    first = train_step(model, batch, optimizer, l1=False)
+    for _ in range(60):
+        last = train_step(model, batch, optimizer, l1=False)
+    assert last["star_galaxy"] < 0.1 * first["star_galaxy"]
+    assert last["objectness"] < 0.2 * first["objectness"]
+    assert last["box"] < 0.3 * first["box"]
+    with torch.no_grad():
+        losses = heads_losses(model(batch.images), batch.truth, (512, 512))
+    assert torch.isfinite(sum(losses.values()))
