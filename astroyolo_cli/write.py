@@ -97,6 +97,8 @@ def write_fits(catalog: Table, path: Path) -> None:
     """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums."""
     hdu = fits.BinTableHDU(plain(catalog), name="CATALOG")
     for number, name in enumerate(catalog.colnames, start=1):
+        if catalog[name].unit is not None:
+            hdu.header[f"TUNIT{number}"] = str(catalog[name].unit)  # by hand: nmgy is no FITS unit, yet what readers expect
         hdu.header[f"TUCD{number}"] = catalog[name].meta.get("ucd", "")
         hdu.header[f"TCOMM{number}"] = catalog[name].description or ""
     for key, value in header_cards(catalog):
@@ -113,7 +115,7 @@ def plain(catalog: Table) -> Table:
     for name in flat.colnames:
         column = flat[name]
         column.meta.clear()
-        column.description = None
+        column.description = column.unit = None
         if hasattr(column, "mask"):
             flat[name] = column.filled("" if column.dtype.kind == "U" else np.nan if column.dtype.kind == "f" else 0)
     return flat
@@ -122,7 +124,7 @@ def plain(catalog: Table) -> Table:
 def header_cards(catalog: Table):
     """FITS keywords of what the catalog's meta says."""
     meta, made = catalog.meta, catalog.meta.get("provenance", {})
-    yield "ORIGIN0", (True, "pixel positions count from 0, FITS and DS9 from 1")
+    yield "ORIGIN0", (True, "pixels count from 0 here; FITS, DS9 from 1")
     yield "REFBAND", (str(meta.get("reference_band", "")), "band of flux, mag and shapes")
     for key, name, comment in (
         ("APERRAD", "aperture_radius", "[pix] radius of flux_aper"),

@@ -181,7 +181,8 @@ def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
         p.name for p in (tmp_path / "run").iterdir()
     }
     assert load(tmp_path / "run" / "last.safetensors")[1].training["scheme"] == scheme
-    (row,) = csv.DictReader((tmp_path / "run" / "results.csv").open())
+    with (tmp_path / "run" / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
     assert (float(row["box"]) > 0) == (scheme != "ds-only")
     assert (float(row["smooth_disk"]) > 0) == (scheme != "sg-only")
 

@@ -1,0 +1,68 @@
+"""Detection with networks that say what the test wants."""
+
+import numpy as np
+import pytest
+
+from astroyolo_cli.pipeline import DetectSettings, detect
+from conftest import FakeEngine, make_frame, star, tan_wcs
+
+
+def rich_field(shape=(300, 400), seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 1, shape)
+    for x, y in zip(rng.uniform(0, shape[1], 40), rng.uniform(0, shape[0], 40)):
+        image += star(shape, x, y, 4, 800)
+    return make_frame({"r": image}, wcs=tan_wcs())
+
+
+def test_the_catalog_holds_what_the_network_says_and_nothing_else():
+    field = rich_field()
+    assert len(detect(field, FakeEngine()).catalog) == 0
+    one = detect(field, FakeEngine([(100, 50, 120, 80)], score=0.8)).catalog
+    assert len(one) == 1
+    row = one[0]
+    assert [row[c] for c in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx([100, 50, 120, 80], abs=1e-3)
+    assert row["score"] == pytest.approx(0.8, abs=1e-5)
+
+
+def test_boxes_of_each_tile_land_on_the_frame():
+    """The same box in every tile: once for each tile whose core it lies in."""
+    field = rich_field((600, 896))
+    catalog = detect(field, FakeEngine([(250, 250, 262, 262)])).catalog
+    corners = sorted(zip(catalog["xmin"].tolist(), catalog["ymin"].tolist()))
+    assert corners == [(250, 250), (250, 338), (634, 250), (634, 338)]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 50])
+def test_memory_holds_one_batch_of_tiles_whatever_the_frame(batch):
+    engine = FakeEngine([(250, 250, 262, 262)])
+    frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (1400, 1400))})
+    reference = detect(frame, FakeEngine([(250, 250, 262, 262)])).catalog
+    catalog = detect(frame, engine, DetectSettings(batch=batch)).catalog
+    assert max(shape[0] for shape in engine.shapes) <= batch
+    np.testing.assert_array_equal(catalog["xmin"], reference["xmin"])
+
+
+def test_what_lies_in_the_padding_is_dropped():
+    small = make_frame({"r": np.random.default_rng(0).normal(0, 1, (60, 70))})
+    catalog = detect(small, FakeEngine([(10, 10, 20, 20), (200, 200, 220, 220), (60, 50, 90, 80)])).catalog
+    assert len(catalog) == 2
+    assert catalog["xmax"].max() == pytest.approx(69.5) and catalog["ymax"].max() == pytest.approx(59.5)
+
+
+def test_the_score_threshold():
+    field = rich_field()
+    assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29)).catalog) == 0
+    assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29), DetectSettings(min_score=0.2)).catalog) == 1
+
+
+def test_rival_boxes_of_one_source_are_one_row():
+    """A star's and a galaxy's box around the same centre overlap little, and are still one source."""
+    catalog = detect(rich_field(), FakeEngine([(100, 100, 120, 120), (106, 106, 114, 114), (140, 100, 150, 110)])).catalog
+    assert len(catalog) == 2
+
+
+def test_pictures_go_through_as_they_are():
+    grey = np.random.default_rng(0).uniform(0, 0.2, (80, 90)).astype(np.float32)
+    picture = make_frame({"R": grey, "G": grey, "B": grey}, reference="G", stretched=True)
+    assert len(detect(picture, FakeEngine([(9, 9, 19, 19)])).catalog) == 1

@@ -1,0 +1,286 @@
+"""Reading, against files that astropy and Pillow wrote."""
+
+import bz2
+import gzip
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from PIL import Image
+
+from astroyolo_cli.errors import AstroYOLOWarning, InputError
+from astroyolo_cli.inputs import resolve
+from astroyolo_cli.read import read_field
+from conftest import star, tan_wcs
+
+pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
+
+
+def counts(shape=(40, 50), seed=0):
+    """Noise with one bright pixel at x = 30, y = 7."""
+    image = np.random.default_rng(seed).normal(10, 1, shape).astype(np.float32)
+    image[7, 30] = 500
+    return image
+
+
+def read(path, **options):
+    return read_field(resolve([str(path)])[0], **options)
+
+
+def only_band(frame):
+    (band,) = frame.bands
+    return frame.counts[band]
+
+
+@pytest.mark.parametrize("ending, pack", [(".fits", bytes), (".fits.gz", gzip.compress), (".fits.bz2", bz2.compress)])
+def test_plain_and_packed_files(tmp_path, ending, pack):
+    fits.writeto(tmp_path / "a.fits", counts())
+    path = tmp_path / f"b{ending}"
+    path.write_bytes(pack((tmp_path / "a.fits").read_bytes()))
+    image = only_band(read(path))
+    np.testing.assert_array_equal(image, counts())
+    assert image.dtype == np.float32 and image.dtype.isnative
+    assert np.unravel_index(image.argmax(), image.shape) == (7, 30)  # row 0 of the file comes first
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2"])
+def test_tile_compressed_images_lie_in_the_first_extension(tmp_path, kind):
+    values = np.round(counts()).astype(np.int32)
+    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(values, compression_type=kind)]).writeto(tmp_path / "a.fits.fz")
+    np.testing.assert_array_equal(only_band(read(tmp_path / "a.fits.fz")), values)
+
+
+def test_scaled_integers_and_blank(tmp_path):
+    raw = np.random.default_rng(0).integers(0, 3000, (30, 30)).astype(np.int16)
+    raw[4, 5] = -32768
+    hdu = fits.PrimaryHDU(raw)
+    hdu.header["BLANK"] = -32768
+    hdu.writeto(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update", do_not_scale_image_data=True) as hdus:
+        hdus[0].header["BSCALE"], hdus[0].header["BZERO"] = 0.5, 100.0
+    image = only_band(read(tmp_path / "a.fits"))
+    assert np.isnan(image[4, 5])
+    good = np.ones_like(raw, bool)
+    good[4, 5] = False
+    np.testing.assert_allclose(image[good], raw[good] * 0.5 + 100)
+
+
+def test_unsigned_integers(tmp_path):
+    raw = np.random.default_rng(0).integers(0, 65535, (30, 30)).astype(np.uint16)
+    fits.writeto(tmp_path / "a.fits", raw)
+    np.testing.assert_array_equal(only_band(read(tmp_path / "a.fits")), raw)
+
+
+def test_the_first_image_is_read_unless_another_is_named(tmp_path):
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    hdus = fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(counts(seed=1), name="SCI"), fits.ImageHDU(counts(seed=2), name="SECOND")])
+    hdus.writeto(tmp_path / "a.fits")
+    for hdu, seed in ((None, 1), ("3", 2), ("SECOND", 2), ("2", 1)):
+        np.testing.assert_array_equal(only_band(read(tmp_path / "a.fits", hdu=hdu)), counts(seed=seed))
+    for hdu in ("9", "NOPE", "1"):
+        with pytest.raises(InputError, match="HDU"):
+            read(tmp_path / "a.fits", hdu=hdu)
+
+
+def test_a_cube_has_its_bluest_plane_first(tmp_path):
+    cube = np.stack([counts(seed=i) + i for i in range(3)])
+    fits.writeto(tmp_path / "a.fits", cube, fits.Header({"BANDS": "grz"}))
+    frame = read(tmp_path / "a.fits")
+    assert frame.bands == ("z", "r", "g") and frame.reference == "r"
+    np.testing.assert_array_equal(frame.counts["z"], cube[2])
+
+
+def test_axes_of_length_one_are_dropped(tmp_path):
+    fits.writeto(tmp_path / "a.fits", counts()[None, None])
+    assert read(tmp_path / "a.fits").shape == (40, 50)
+
+
+def test_nan_infinity_and_fill_are_bad(tmp_path):
+    image = counts((100, 100))
+    image[0, 0], image[1, 1] = np.nan, np.inf
+    image[:, 90:] = 0.0  # what mosaics write where they have no data
+    fits.writeto(tmp_path / "a.fits", image)
+    bad = read(tmp_path / "a.fits").bad["image"]
+    assert bad[0, 0] and bad[1, 1] and bad[:, 90:].all() and bad.sum() == 1002
+
+
+def test_coarse_counts_are_not_fill(tmp_path):
+    image = np.round(np.random.default_rng(0).normal(5, 2, (200, 200))).astype(np.int16)
+    fits.writeto(tmp_path / "a.fits", image)
+    assert not read(tmp_path / "a.fits").bad["image"].any()
+
+
+def test_a_folder_of_bands(tmp_path):
+    for i, band in enumerate("grz"):
+        fits.writeto(tmp_path / f"img_{band}.fits", counts(seed=i))
+    frame = read(tmp_path)
+    assert frame.bands == ("z", "r", "g") and frame.reference == "r"
+    np.testing.assert_array_equal(frame.counts["g"], counts(seed=0))
+
+
+def test_bands_are_aligned_by_their_wcs(tmp_path):
+    """Stars drawn by formula on two grids; moved, they must lie as drawn on the first."""
+    shape, rng = (200, 220), np.random.default_rng(1)
+    grids = {"r": tan_wcs(100, 100), "g": tan_wcs(107.3, 95.4, angle=0.3)}
+    places = rng.uniform(25, 175, (12, 2))
+    sky = grids["r"].pixel_to_world(*places.T)
+    drawn = {}
+    for band, wcs in grids.items():
+        x, y = wcs.world_to_pixel(sky)
+        drawn[band] = sum(star(shape, a, b, 4.0, 1000) for a, b in zip(x, y)) + 5
+        noise = rng.normal(0, 0.01, shape)
+        fits.writeto(tmp_path / f"f-{band}.fits", (drawn[band] + noise).astype(np.float32), wcs.to_header())
+    field = resolve([str(tmp_path / "f-{band}.fits")], ["r", "g"])[0]
+    frame = read_field(field)
+    inner = np.s_[20:180, 20:200]
+    peak = drawn["r"].max()
+    assert np.abs(frame.counts["g"] - drawn["r"])[inner].max() < 0.01 * peak
+    assert frame.bad["g"][:, -3:].any() and "g" in frame.native and "r" not in frame.native
+
+
+def test_shapes_that_differ_need_a_wcs(tmp_path):
+    fits.writeto(tmp_path / "f-r.fits", counts())
+    fits.writeto(tmp_path / "f-g.fits", counts((41, 50)))
+    with pytest.raises(InputError, match="WCS"):
+        read_field(resolve([str(tmp_path / "f-{band}.fits")], ["r", "g"])[0])
+
+
+@pytest.mark.parametrize(
+    "cards, expected",
+    [
+        ({"BUNIT": "nanomaggy"}, 22.5),
+        ({"SURVEY": "DECaLS"}, 22.5),
+        ({"MAGZERO": 27.1}, 27.1),
+        ({"MAGZPT": 25.0}, 25.0),
+        ({"FLUXMAG0": 63095734448.0194}, 27.0),
+        ({"PHOTFLAM": 7.0e-20, "PHOTPLAM": 8045.0}, -2.5 * np.log10(7e-20) - 5 * np.log10(8045) - 2.408),
+        ({"BUNIT": "MJy/sr", "PIXAR_SR": 2.3e-14}, -2.5 * np.log10(1e6 * 2.3e-14 / 3631)),
+        ({"MAGZERO": "unknown"}, None),
+        ({}, None),
+    ],
+)
+def test_zero_points(tmp_path, cards, expected):
+    fits.writeto(tmp_path / "a.fits", counts(), fits.Header({"FILTER": "r", **cards}))
+    found = read(tmp_path / "a.fits").zero_points.get("r")
+    assert found == (None if expected is None else pytest.approx(expected, abs=2e-3))
+
+
+def test_a_broken_wcs_is_a_warning(tmp_path):
+    header = tan_wcs().to_header()
+    header["CTYPE1"], header["PC1_1"], header["PC2_2"] = "RA---TAN", 0.0, 0.0
+    fits.writeto(tmp_path / "a.fits", counts(), header)
+    with pytest.warns(AstroYOLOWarning, match="WCS"):
+        assert read(tmp_path / "a.fits").wcs is None
+
+
+@pytest.mark.parametrize("mode, values", [("L", 255), ("RGB", 255), ("RGBA", 255), ("I;16", 65535), ("P", 255)])
+def test_pictures(tmp_path, mode, values):
+    grey = np.arange(20 * 30).reshape(20, 30) % 200
+    colour = np.stack([grey, grey // 2, grey // 3], -1)
+    pixels = {
+        "L": grey.astype(np.uint8),
+        "RGB": colour.astype(np.uint8),
+        "RGBA": np.dstack([colour, np.full_like(grey, 9)]).astype(np.uint8),
+        "I;16": (grey * 300).astype(np.uint16),
+        "P": grey.astype(np.uint8),
+    }[mode]
+    image = Image.fromarray(pixels)
+    (image.convert("P") if mode == "P" else image).save(tmp_path / "a.png")
+    frame = read(tmp_path / "a.png")
+    assert frame.stretched and frame.bands == ("R", "G", "B") and frame.wcs is None
+    expected = (grey * 300 if mode == "I;16" else grey) / values
+    np.testing.assert_allclose(frame.counts["R"], expected, atol=1e-6)  # first row first
+
+
+def test_tiff_and_jpeg(tmp_path):
+    grey = np.full((32, 32), 100, np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.jpeg", quality=95)
+    Image.fromarray(grey.astype(np.uint16) * 500).save(tmp_path / "a.tiff")
+    assert read(tmp_path / "a.jpeg").counts["G"] == pytest.approx(100 / 255, abs=0.01)
+    assert read(tmp_path / "a.tiff").counts["G"] == pytest.approx(50_000 / 65535)
+
+
+def test_weights_and_mask(tmp_path):
+    fits.writeto(tmp_path / "a.fits", counts())
+    weight, mask = np.full((40, 50), 4.0, np.float32), np.zeros((40, 50), np.int16)
+    weight[3, 4], mask[5, 6] = 0, 16
+    fits.writeto(tmp_path / "w.fits", weight)
+    fits.writeto(tmp_path / "m.fits", mask)
+    frame = read(tmp_path / "a.fits", weight_map=tmp_path / "w.fits", weight_type="rms", mask=tmp_path / "m.fits")
+    assert frame.bad["image"][3, 4] and frame.bad["image"][5, 6] and frame.bad["image"].sum() == 2
+    assert frame.weights["image"][0, 0] == pytest.approx(1 / 16) and frame.survey_mask[5, 6]
+    with pytest.raises(InputError, match="must be"):
+        fits.writeto(tmp_path / "small.fits", weight[1:])
+        read(tmp_path / "a.fits", weight_map=tmp_path / "small.fits")
+
+
+def absurd_header(path):
+    header = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": 99999999, "NAXIS2": 99999999})
+    path.write_bytes(header.tostring().encode() + b"\0" * 2880)
+
+
+BROKEN = {
+    "missing.fits": lambda p: None,
+    "empty.fits": lambda p: p.write_bytes(b""),
+    "text.fits": lambda p: p.write_text("not an image\n" * 500),
+    "text.png": lambda p: p.write_text("not an image"),
+    "cut.fits": lambda p: (fits.writeto(p, counts()), p.write_bytes(p.read_bytes()[:4000])),
+    "cut.fits.gz": lambda p: p.write_bytes(gzip.compress(np.random.default_rng(0).bytes(9000))[:5000]),
+    "line.fits": lambda p: fits.writeto(p, np.zeros(100, np.float32)),
+    "nothing.fits": lambda p: fits.PrimaryHDU().writeto(p),
+    "nan.fits": lambda p: fits.writeto(p, np.full((20, 20), np.nan, np.float32)),
+    "absurd.fits": absurd_header,
+    "folder": lambda p: p.mkdir(),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_bad_input_is_one_line_that_names_the_file(tmp_path, name):
+    BROKEN[name](tmp_path / name)
+    with pytest.raises(InputError, match=name.split(".")[0]) as caught:
+        read(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_patterns_group_by_all_but_the_band(tmp_path):
+    for field in ("0001", "0002"):
+        for band in "ri":
+            (tmp_path / f"frame-{band}-{field}.fits").touch()
+    fields = resolve([str(tmp_path / "frame-{band}-*.fits")], ["i", "r"])
+    assert [f.name for f in fields] == ["frame-0001", "frame-0002"]
+    assert [p.name for p in fields[1].paths] == ["frame-i-0002.fits", "frame-r-0002.fits"]
+    (tmp_path / "frame-i-0002.fits").unlink()
+    with pytest.raises(InputError, match="band i"):
+        resolve([str(tmp_path / "frame-{band}-*.fits")], ["i", "r"])
+
+
+def test_lists_and_equal_names(tmp_path):
+    for night in ("a", "b"):
+        (tmp_path / night).mkdir()
+        (tmp_path / night / "field.fits").touch()
+    (tmp_path / "list.txt").write_text(f"# tonight\n{tmp_path}/a/field.fits\n\n{tmp_path}/b/field.fits\n")
+    assert [f.name for f in resolve([f"@{tmp_path}/list.txt"])] == ["a_field", "b_field"]
+    assert len(resolve([str(tmp_path / "*" / "field.fits")])) == 2
+
+
+def test_real_sdss_bands_fall_on_each_other(survey_data):
+    """Positions of bright stars in the moved bands, by sep, against the reference band's."""
+    sep = pytest.importorskip("sep")
+    frame = read_field(resolve([str(survey_data / "sdss/004510-4-0030/frame-{band}-*.fits.bz2")], ["i", "r", "g"])[0])
+    assert set(frame.native) == {"i", "g"} and frame.zero_points["r"] == 22.5
+    places = {}
+    for band, image in frame.counts.items():
+        found = sep.extract(np.nan_to_num(image), 0.5)
+        found = found[(found["flux"] > 10) & (found["a"] < 3)]
+        places[band] = np.stack([found["x"], found["y"]], 1)
+    for band in "ig":
+        distance = np.hypot(*(places["r"][:, None] - places[band][None]).transpose(2, 0, 1)).min(axis=1)
+        assert np.median(distance[distance < 3]) < 0.3
+
+
+def test_all_real_files_are_read_or_refused_in_one_line(survey_data):
+    for path in sorted(survey_data.glob("decam/**/*.fits*"))[:40]:
+        try:
+            assert read(path).shape[0] > 0
+        except InputError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,117 @@
+"""Catalogs, read back by other readers."""
+
+import csv
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from astroyolo_cli import write as writing
+from astroyolo_cli.columns import COLUMNS, FLAGS
+from astroyolo_cli.detections import Detections
+from astroyolo_cli.errors import OutputError
+from astroyolo_cli.measure import measure
+from astroyolo_cli.write import WRITERS, check_output, write
+from conftest import make_frame, star, tan_wcs
+from test_measure import around, detections, flat
+
+
+def csv_rows(path) -> list[dict]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def catalog():
+    frame = make_frame({"r": star((80, 80), 30.25, 50.5, 4, 2000) + star((80, 80), 60, 20, 4, 900)}, wcs=tan_wcs(), unit="nmgy")
+    table = measure(frame, detections(around([(30, 50), (60, 20), (70, 70)], 8), p_galaxy=0.2), flat(frame, noise=0.5))
+    table["flux"].mask = [False, False, True] if hasattr(table["flux"], "mask") else None
+    table.meta["provenance"] = {"version": "1", "inputs": {"a.fits": "00ff"}, "tile": 512, "weights": "nano"}
+    return table
+
+
+@pytest.mark.parametrize("ending", [".fits", ".csv", ".ecsv", ".vot"])
+@pytest.mark.filterwarnings("ignore::astropy.units.UnitsWarning")
+@pytest.mark.filterwarnings("ignore::astropy.io.votable.exceptions.VOWarning")
+def test_every_format_reads_back_equal(tmp_path, catalog, ending):
+    write(catalog, tmp_path / f"c{ending}")
+    back = Table.read(tmp_path / f"c{ending}", **({"format": "ascii.csv"} if ending == ".csv" else {}))
+    assert back.colnames == catalog.colnames and len(back) == 3
+    for name in ("x", "y", "ra", "dec", "flux", "score", "xmin"):
+        np.testing.assert_allclose(np.ma.filled(back[name].astype(float), -1), np.ma.filled(np.ma.masked_invalid(catalog[name].astype(float)), -1), rtol=2e-6, atol=6e-5 if ending == ".csv" else 1e-9)
+    assert list(back["class"]) == list(catalog["class"])
+
+
+def test_csv_is_plain_with_empty_cells(tmp_path, catalog):
+    write(catalog, tmp_path / "c.csv")
+    rows = csv_rows(tmp_path / "c.csv")
+    assert list(rows[0]) == [c.name for c in COLUMNS]
+    assert rows[0]["morphology"] == "" and rows[0]["mag"] == "" and rows[2]["x_err"] == ""
+
+
+def test_csv_and_fits_hold_the_same_rows(tmp_path, catalog):
+    write(catalog, tmp_path / "c.csv")
+    write(catalog, tmp_path / "c.fits")
+    table = fits.getdata(tmp_path / "c.fits", 1)
+    for row, other in zip(csv_rows(tmp_path / "c.csv"), table):
+        assert float(row["ra"]) == pytest.approx(other["ra"], abs=1e-8)
+        assert row["class"] == other["class"] and int(row["flags"]) == other["flags"]
+
+
+def test_fits_has_units_meanings_flags_and_provenance(tmp_path, catalog):
+    write(catalog, tmp_path / "c.fits")
+    with fits.open(tmp_path / "c.fits", checksum=True) as hdus:
+        header = hdus[1].header
+        units = {c.name: c.unit for c in hdus[1].columns}
+    assert units["x"] == "pixel" or units["x"] == "pix"
+    assert units["ra"] == "deg"
+    number = catalog.colnames.index("ra") + 1
+    assert header[f"TUCD{number}"] == "pos.eq.ra;meta.main" and "ICRS" in header[f"TCOMM{number}"]
+    assert all(header[f"FLAG{bit}"] for bit in FLAGS)
+    assert header["TILE"] == 512 and "00ff" in str(header["HISTORY"])
+
+
+def test_ds9_counts_from_one(tmp_path, catalog):
+    write(catalog, tmp_path / "c.reg")
+    first = (tmp_path / "c.reg").read_text().splitlines()[2]
+    assert first.startswith("box(31.000,51.000,16.000,16.000,0)")  # our 30, 50
+
+
+def test_an_empty_catalog_is_written(tmp_path):
+    frame = make_frame({"r": np.ones((9, 9))})
+    empty = measure(frame, Detections.empty(), flat(frame))
+    for ending in WRITERS:
+        write(empty, tmp_path / f"c{ending}")
+    assert len(fits.getdata(tmp_path / "c.fits", 1)) == 0
+    assert (tmp_path / "c.csv").read_text().count("\n") == 1
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path):
+    with pytest.raises(OutputError, match="known endings"):
+        check_output(tmp_path / "c.xyz", overwrite=False)
+    with pytest.raises(OutputError, match="folder"):
+        check_output(tmp_path / "no" / "c.csv", overwrite=False)
+    (tmp_path / "c.csv").touch()
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_output(tmp_path / "c.csv", overwrite=False)
+    check_output(tmp_path / "c.csv", overwrite=True)
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, catalog, monkeypatch):
+    def fail(table, path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "c.csv").write_text("old")
+    monkeypatch.setitem(writing.WRITERS, ".csv", fail)
+    with pytest.raises(OutputError, match="No space"):
+        write(catalog, tmp_path / "c.csv", overwrite=True)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("c.csv", "old")]
+
+
+def test_text_never_becomes_a_formula(tmp_path):
+    table = Table({"field": ["=1+1", "@cmd", "plain", "-3"]})
+    writing.write_csv(table, tmp_path / "c.csv")
+    cells = [row["field"] for row in csv_rows(tmp_path / "c.csv")]
+    assert cells == ["'=1+1", "'@cmd", "plain", "'-3"]
