@@ -84,7 +84,7 @@ def field_of_folder(folder: Path, bands: tuple[str, ...] | None) -> FieldInput:
         if match := re.fullmatch(r"img_(\w+)\.fits(\.gz|\.bz2|\.fz)?", path.name):
             files.setdefault(match[1], path)
     if not files:
-        raise InputError(f"{folder}: a folder must hold img_g.fits, img_r.fits, img_z.fits or the like (also .gz, .bz2, .fz); name a file or a pattern instead")
+        raise InputError(f"{folder}: a folder must hold img_g.fits, img_r.fits and the like (also .gz, .bz2, .fz); or name a file")
     wanted = bands or reddest_first(tuple(files))
     if missing := [band for band in wanted if band not in files]:
         raise InputError(f"{folder}: no img_{missing[0]}.fits; it holds the bands {', '.join(files)}; choose among them with --bands")
@@ -108,9 +108,11 @@ def fields_of_pattern(pattern: str, bands: tuple[str, ...] | None) -> list[Field
             groups.setdefault(key_of(path, pattern, band), {})[band] = Path(path)
     if not groups:
         raise InputError(f"{pattern}: fits no file with the bands {', '.join(bands)}; check the path and --bands")
-    for key, files in sorted(groups.items()):
+    for _, files in sorted(groups.items()):
         if missing := [band for band in bands if band not in files]:
-            raise InputError(f"{next(iter(files.values()))}: its field has no file for band {missing[0]}; add it or leave the band out of --bands")
+            raise InputError(
+                f"{next(iter(files.values()))}: its field has no file for band {missing[0]}; add it or leave the band out of --bands"
+            )
     return [
         FieldInput(tuple(files[band] for band in bands), bands, stem_of(Path(re.sub(r"[-_]?\{band\}", "", name_of(pattern, key), count=1))))
         for key, files in sorted(groups.items())

@@ -263,7 +263,12 @@ def fluxes(frame: Frame, found: Detections, owner, light, shapes, columns, unkno
             kron[i, j] = summed(stamp, part, frame.gain.get(band))
             if band == frame.reference:
                 stamps[i] = stamp
-    r50 = np.array([half_light_radius(stamps[i], shapes[i], kron[i, frame.bands.index(frame.reference), 0]) if i in stamps else np.nan for i in range(len(found))])
+    r50 = np.array(
+        [
+            half_light_radius(stamps[i], shapes[i], kron[i, frame.bands.index(frame.reference), 0]) if i in stamps else np.nan
+            for i in range(len(found))
+        ]
+    )
     fwhm = frame_fwhm(2 * r50, found, columns["flags"])
     aperture = np.full((len(found), 2), np.nan)
     for i, stamp in stamps.items():
@@ -321,7 +326,11 @@ def fill_fluxes(frame: Frame, total, aperture, columns, unknown) -> None:
     """total: (n, bands, 2) and aperture: (n, 2) fluxes and errors; NaN where photometry failed."""
     columns["flags"][~np.isfinite(aperture[:, 0])] |= PHOTOMETRY_FAILED
     reference = total[:, frame.bands.index(frame.reference)]
-    put(columns, unknown, {"flux": reference[:, 0], "flux_err": reference[:, 1], "flux_aper": aperture[:, 0], "flux_aper_err": aperture[:, 1]})
+    put(
+        columns,
+        unknown,
+        {"flux": reference[:, 0], "flux_err": reference[:, 1], "flux_aper": aperture[:, 0], "flux_aper_err": aperture[:, 1]},
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         put(columns, unknown, {"snr": reference[:, 0] / reference[:, 1]})
     put(columns, unknown, magnitudes(reference, frame.zero_points.get(frame.reference), "mag", "mag_err"))
@@ -404,7 +413,11 @@ def as_table(frame: Frame, columns, unknown) -> Table:
     table = Table()
     for column in columns_for(frame.bands):
         values, mask = columns[column.name], unknown[column.name]
-        kind = MaskedColumn(values, mask=mask) if mask.any() or column.name in ("morphology", "ra", "dec", "mag", "mag_err") else TableColumn(values)
+        kind = (
+            MaskedColumn(values, mask=mask)
+            if mask.any() or column.name in ("morphology", "ra", "dec", "mag", "mag_err")
+            else TableColumn(values)
+        )
         table[column.name] = kind
         table[column.name].unit = (frame.unit or None) if column.unit == "flux" else (column.unit or None)
         table[column.name].description = column.meaning

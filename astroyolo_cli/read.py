@@ -68,7 +68,9 @@ def read_field(
     if mask:
         frame = with_mask(frame, np.nan_to_num(read_like(mask, frame.shape)) != 0)
     if all(bad.all() for bad in frame.bad.values()):
-        raise InputError(f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)")
+        raise InputError(
+            f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
+        )
     return frame
 
 
@@ -163,7 +165,9 @@ def check_size(hdu, path: Path) -> None:
     """Before anything is allocated: the header's claim against reason and, where plain, the file's length."""
     pixels = int(np.prod([int(n) for n in hdu.shape], dtype=object))
     if pixels > MOST_PIXELS:
-        raise InputError(f"{path}: its header claims {' x '.join(map(str, hdu.shape[::-1]))} pixels, more than any image has; the header is broken")
+        raise InputError(
+            f"{path}: its header claims {' x '.join(map(str, hdu.shape[::-1]))} pixels, more than any image has; the header is broken"
+        )
     plain = path.suffix.lower() in (".fits", ".fit", ".fts") and not isinstance(hdu, fits.CompImageHDU)
     with path.open("rb") as file:
         packed = file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
@@ -208,7 +212,9 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
             counts[band] = plane.counts
             continue
         if wcs[reference] is None or wcs[band] is None:
-            raise InputError(f"{paths[0]}: band {band} is {plane.counts.shape}, band {reference} {shape}, and without a WCS they cannot be aligned")
+            raise InputError(
+                f"{paths[0]}: band {band} is {plane.counts.shape}, band {reference} {shape}, and without a WCS they cannot be aligned"
+            )
         counts[band] = align(plane.counts, wcs[band], wcs[reference], shape)
         native[band], native_wcs[band] = plane.counts, wcs[band]
     headers = {band: plane.header for band, plane in planes.items()}

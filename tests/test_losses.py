@@ -12,7 +12,11 @@ SIZE = (96, 128)
 
 def targets(boxes, labels, image=None) -> Targets:
     image = [0] * len(boxes) if image is None else image
-    return Targets(torch.tensor(image, dtype=torch.int64), torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(labels, dtype=torch.int64))
+    return Targets(
+        torch.tensor(image, dtype=torch.int64),
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(labels, dtype=torch.int64),
+    )
 
 
 @pytest.mark.parametrize("stride", STRIDES)
@@ -20,7 +24,9 @@ def test_ignored_cells_are_those_whose_middle_lies_in_a_box(stride):
     rng = torch.Generator().manual_seed(stride)
     center = torch.rand(40, 2, generator=rng) * 140 - 5
     half = torch.rand(40, 2, generator=rng) * 20
-    ignored = Targets(torch.randint(0, 3, (40,), generator=rng), torch.cat([center - half, center + half], 1), torch.zeros(40, dtype=torch.int64))
+    ignored = Targets(
+        torch.randint(0, 3, (40,), generator=rng), torch.cat([center - half, center + half], 1), torch.zeros(40, dtype=torch.int64)
+    )
     got = ignored_cells(ignored, 3, SIZE, stride)
     for image in range(3):
         for row in range(SIZE[0] // stride):

@@ -29,7 +29,9 @@ def detections(boxes, p_galaxy=0.1) -> Detections:
 
 
 def flat(frame, noise=1.0, sky=0.0):
-    return {b: SimpleNamespace(sky=np.full(frame.shape, sky, np.float32), noise=np.full(frame.shape, noise, np.float32)) for b in frame.bands}
+    return {
+        b: SimpleNamespace(sky=np.full(frame.shape, sky, np.float32), noise=np.full(frame.shape, noise, np.float32)) for b in frame.bands
+    }
 
 
 def around(places, half):

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from astroyolo_cli.detections import Detections, concatenate, drop_doubles, iou, suppress
+from astroyolo_cli.detections import (
+    Detections,
+    concatenate,
+    drop_doubles,
+    fade_overlapping,
+    iou,
+    join_concentric,
+    suppress,
+)
 from astroyolo_cli.tile import keep_core, merge_seams, tile_origins, tiles
 
 
@@ -109,3 +117,17 @@ def test_nothing_found_stays_nothing():
     none = Detections.empty()
     assert len(suppress(drop_doubles(none))) == 0
     assert len(merge_seams(none, np.zeros(0, int))) == 0
+
+
+def test_boxes_around_one_centre_are_joined_and_their_classes_averaged():
+    rivals = detections([[0, 0, 20, 20], [6, 6, 14, 14], [30, 0, 40, 10]], [0.6, 0.3, 0.9])
+    rivals = Detections(rivals.xyxy, rivals.score, np.array([0.1, 1.0, 0.2], np.float32), rivals.p_disk, rivals.on_seam)
+    joined = join_concentric(rivals)
+    assert len(joined) == 2
+    assert joined.xyxy[1].tolist() == [0, 0, 20, 20] and joined.score[1] == pytest.approx(0.6)
+    assert joined.p_galaxy[1] == pytest.approx((0.6 * 0.1 + 0.3 * 1.0) / 0.9)
+
+
+def test_only_the_weaker_of_overlapping_boxes_fades():
+    faded = fade_overlapping(detections([[0, 0, 10, 10], [5, 0, 15, 10], [50, 50, 60, 60]], [0.9, 0.5, 0.4]), width=0.15)
+    assert sorted(faded.score.tolist()) == pytest.approx(sorted([0.9, 0.4, 0.5 * np.exp(-((1 / 3) ** 2) / 0.15)]), rel=1e-5)

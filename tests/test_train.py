@@ -131,7 +131,9 @@ def test_augmented_fields_keep_their_sources_in_their_boxes():
     """The brightest pixel stays inside its box, whatever the turn, depth, bands and stretch."""
     signals = np.zeros((3, 512, 512), np.float16)
     signals[:, 100:105, 300:309] = 500
-    field = Field(signals, np.array([[299.5, 99.5, 308.5, 104.5]], np.float32), np.array([1]), np.array([False]), np.full((1, 3), 900, np.float32))
+    field = Field(
+        signals, np.array([[299.5, 99.5, 308.5, 104.5]], np.float32), np.array([1]), np.array([False]), np.full((1, 3), 900, np.float32)
+    )
     for seed in range(12):
         sample = field_sample(field, Stretch(), np.random.default_rng(seed))
         rows, columns = np.nonzero(sample.image.mean(0) > 0.6)
@@ -141,7 +143,9 @@ def test_augmented_fields_keep_their_sources_in_their_boxes():
 
 def test_sources_drowned_by_noise_are_ignored():
     boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60]], np.float32)
-    field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1]), np.zeros(2, bool), np.array([[1, 1, 1], [30, 30, 30]], np.float32))
+    field = Field(
+        np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1]), np.zeros(2, bool), np.array([[1, 1, 1], [30, 30, 30]], np.float32)
+    )
     sample = field_sample(field, Stretch(), None)
     assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[10, 10, 20, 20]]
 

@@ -39,7 +39,12 @@ def test_every_format_reads_back_equal(tmp_path, catalog, ending):
     back = Table.read(tmp_path / f"c{ending}", **({"format": "ascii.csv"} if ending == ".csv" else {}))
     assert back.colnames == catalog.colnames and len(back) == 3
     for name in ("x", "y", "ra", "dec", "flux", "score", "xmin"):
-        np.testing.assert_allclose(np.ma.filled(back[name].astype(float), -1), np.ma.filled(np.ma.masked_invalid(catalog[name].astype(float)), -1), rtol=2e-6, atol=6e-5 if ending == ".csv" else 1e-9)
+        np.testing.assert_allclose(
+            np.ma.filled(back[name].astype(float), -1),
+            np.ma.filled(np.ma.masked_invalid(catalog[name].astype(float)), -1),
+            rtol=2e-6,
+            atol=6e-5 if ending == ".csv" else 1e-9,
+        )
     assert list(back["class"]) == list(catalog["class"])
 
 

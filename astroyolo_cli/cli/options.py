@@ -15,19 +15,31 @@ def split_commas(ctx, param, value: str | None) -> tuple[str, ...] | None:
     return names
 
 
-OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write; its ending chooses the format.")
+OUTPUT = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write; its ending chooses the format."
+)
 WEIGHTS = click.option("--weights", default="nano", show_default=True, help="Name of embedded weights, or a weight file.")
 BANDS = click.option("--bands", callback=split_commas, help="Bands to use, reddest first, such as z,r,g; also fills {band} in INPUT.")
 REFERENCE_BAND = click.option("--reference-band", help="Band whose pixels and fluxes the catalog states; default: the middle one.")
 HDU = click.option("--hdu", help="Number or name of the image's HDU; default: the first image.")
-WEIGHT_MAP = click.option("--weight-map", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FITS image of the pixels' weights.")
+WEIGHT_MAP = click.option(
+    "--weight-map", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FITS image of the pixels' weights."
+)
 WEIGHT_TYPE = click.option("--weight-type", default="invvar", show_default=True, type=click.Choice(["invvar", "rms", "weight"]))
-MASK = click.option("--mask", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FITS image, not zero where pixels are bad.")
-TILE = click.option("--tile", default=512, show_default=True, type=click.IntRange(64), help="Side of the network's tiles, pixels; a multiple of 32.")
-OVERLAP = click.option("--overlap", default=128, show_default=True, type=click.IntRange(0), help="Pixels that tiles share; less than --tile.")
+MASK = click.option(
+    "--mask", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FITS image, not zero where pixels are bad."
+)
+TILE = click.option(
+    "--tile", default=512, show_default=True, type=click.IntRange(64), help="Side of the network's tiles, pixels; a multiple of 32."
+)
+OVERLAP = click.option(
+    "--overlap", default=128, show_default=True, type=click.IntRange(0), help="Pixels that tiles share; less than --tile."
+)
 MIN_SCORE = click.option("--min-score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Drop sources of a lower score.")
 MAX_DET = click.option("--max-det", default=2000, show_default=True, type=click.IntRange(1), help="Most boxes looked at in a tile.")
-BATCH_SIZE = click.option("--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles a step: speed and memory alone.")
+BATCH_SIZE = click.option(
+    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles a step: speed and memory alone."
+)
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 ENGINE = click.option("--engine", default="auto", show_default=True, type=click.Choice(["auto", "torch"]), help="What runs the network.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")

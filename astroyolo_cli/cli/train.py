@@ -10,7 +10,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command()
 @click.option("--sg", type=FOLDER, help="Fields with boxes, star or galaxy: DIR/set_N/img_{g,r,z}.fits with masks.fits or truth.fits.")
 @click.option("--ds", type=FOLDER, help="Cutouts of one galaxy each, below DIR/smooth/ and DIR/disk/.")
-@click.option("-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
+@click.option(
+    "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint."
+)
 @click.option("--scheme", default="iterative", show_default=True, help="iterative, joint, sg-only or ds-only.")
 @click.option("--size", default="nano", show_default=True, type=click.Choice(["nano", "tiny", "s", "m", "l", "x"]), help="Of the network.")
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))

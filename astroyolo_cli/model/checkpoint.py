@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import WeightsError
@@ -15,6 +16,20 @@ LARGEST = 500_000_000  # bytes; YOLOX-x in float32 has 480 MB with three heads
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """What turns a head's logit into that of a probability: (logit - offset) / temperature."""
+
+    temperature: float = 1.0
+    offset: float = 0.0
+
+    def before(self, probability: float) -> float:
+        """The probability that becomes ``probability`` by this calibration."""
+        if not 0 < probability < 1:
+            return probability
+        return 1 / (1 + math.exp(-(math.log(probability / (1 - probability)) * self.temperature + self.offset)))
+
+
+@dataclass(frozen=True)
 class Card:
     """What a weight file says of itself; all of it travels in the safetensors metadata.
 
@@ -22,7 +37,7 @@ class Card:
         size: of the network, nano to x.
         stretch: constants of the RGB it was trained on.
         fwhm_range: smallest and largest PSF FWHM in pixels that it was trained on.
-        calibration: head -> temperature: logits are divided by it before they become probabilities.
+        calibration: head -> its calibration; heads that were not calibrated are absent.
         priors: class -> fraction of that class in the training data.
         training: how it was made: data sets, command, seed, images seen.
         scores: measured results, by name.
@@ -32,7 +47,7 @@ class Card:
     size: str
     stretch: Stretch = Stretch()
     fwhm_range: tuple[float, float] = (2.0, 8.0)
-    calibration: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Calibration] = field(default_factory=dict)
     priors: dict[str, float] = field(default_factory=dict)
     training: dict[str, object] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -57,7 +72,7 @@ class Card:
             "bands": ["reddest", "middle", "bluest"],
             "stretch": self.stretch.as_dict(),
             "fwhm_range": self.fwhm_range,
-            "calibration": self.calibration,
+            "calibration": {head: asdict(c) for head, c in self.calibration.items()},
             "priors": self.priors,
             "training": self.training,
             "scores": self.scores,
@@ -77,8 +92,9 @@ class Card:
             read = {key: json.loads(metadata[key]) for key in ("fwhm_range", "calibration", "priors", "training", "scores")}
             stretch = Stretch(**json.loads(metadata["stretch"]))
             read["fwhm_range"] = tuple(read["fwhm_range"])
+            read["calibration"] = {head: Calibration(**values) for head, values in read["calibration"].items()}
             return cls(size=metadata["size"], stretch=stretch, licence=metadata["licence"], **read)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{name}: its metadata lacks or garbles {error}; make the file again") from error
 
 

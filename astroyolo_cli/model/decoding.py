@@ -6,9 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..detections import Detections, drop_doubles, join_concentric, suppress
+from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
+from .checkpoint import Calibration
 
 STRIDES = (8, 16, 32)  # of the neck's three maps
+UNCALIBRATED = Calibration()
 
 
 @lru_cache(maxsize=8)
@@ -23,7 +25,7 @@ def cell_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def detections_of_tile(
-    outputs: dict[str, np.ndarray], size: tuple[int, int], min_score: float, max_det: int, temperatures: dict[str, float]
+    outputs: dict[str, np.ndarray], size: tuple[int, int], min_score: float, max_det: int, calibration: dict[str, Calibration]
 ) -> Detections:
     """What one tile holds.
 
@@ -32,23 +34,31 @@ def detections_of_tile(
         size: (height, width) of the tile in pixels.
         min_score: sources of a lower score are dropped.
         max_det: at most so many boxes are looked at, the best ones.
-        temperatures: head -> what its logits are divided by; 1 where absent.
+        calibration: head -> what makes its logits those of probabilities; absent heads stay as they are.
 
     Returns:
         Boxes in pixels of the tile, the centre of its first pixel at 0; doubles dropped as the paper does,
-        then non-maximum suppression, then rival boxes of one source joined.
+        then non-maximum suppression, rival boxes of one source joined, scores of overlapping boxes lowered.
     """
     raw = outputs["detection"]
-    score = sigmoid(raw[:, 4] / temperatures.get("detection", 1.0))
-    rows = np.flatnonzero(score >= min_score)
+    score = probability(raw[:, 4])
+    detection = calibration.get("detection", UNCALIBRATED)
+    rows = np.flatnonzero(score >= detection.before(min_score))
     rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
     corners, strides = (part[rows] for part in cell_grid(*size))
     p_galaxy, p_disk = (
-        sigmoid((outputs[head][rows, 1] - outputs[head][rows, 0]) / temperatures.get(head, 1.0))
+        probability(outputs[head][rows, 1] - outputs[head][rows, 0], calibration.get(head, UNCALIBRATED))
         for head in ("star_galaxy", "smooth_disk")
     )
     found = Detections(boxes_of(raw[rows], corners, strides), score[rows], p_galaxy, p_disk, np.zeros(len(rows), bool))
-    return join_concentric(suppress(drop_doubles(found)))
+    return calibrated(fade_overlapping(join_concentric(suppress(drop_doubles(found)))), detection, min_score)
+
+
+def calibrated(found: Detections, detection: Calibration, min_score: float) -> Detections:
+    """Scores as probabilities, after all that the boxes' overlaps do to them; the sources that reach ``min_score``."""
+    clipped = np.clip(found.score.astype(np.float64), 1e-9, 1 - 1e-9)
+    score = probability(np.log(clipped / (1 - clipped)), detection)
+    return Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(score >= min_score)
 
 
 def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.ndarray:
@@ -61,5 +71,7 @@ def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.nd
     return np.concatenate([center - half, center + half], axis=1).astype(np.float32)
 
 
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    return (1 / (1 + np.exp(-np.clip(logits, -60, 60)))).astype(np.float32)
+def probability(logits: np.ndarray, calibration: Calibration = UNCALIBRATED) -> np.ndarray:
+    """float32 in (0, 1)."""
+    scaled = (logits - calibration.offset) / calibration.temperature
+    return (1 / (1 + np.exp(-np.clip(scaled, -60, 60)))).astype(np.float32)

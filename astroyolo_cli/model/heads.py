@@ -19,9 +19,7 @@ class Head(nn.Module):
     def __init__(self, channels: tuple[int, ...], width: int, outputs: int, depthwise: bool):
         super().__init__()
         self.stems = nn.ModuleList(ConvBlock(c, width, 1) for c in channels)
-        self.convs = nn.ModuleList(
-            nn.Sequential(conv3x3(width, width, depthwise), conv3x3(width, width, depthwise)) for _ in channels
-        )
+        self.convs = nn.ModuleList(nn.Sequential(conv3x3(width, width, depthwise), conv3x3(width, width, depthwise)) for _ in channels)
         self.predictions = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in channels)
 
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .heads import HEADS, Head, set_objectness_prior
-from .layers import ConvBlock, CSPLayer, SPP, conv3x3
+from .layers import SPP, ConvBlock, CSPLayer, conv3x3
 
 STRIDES = (8, 16, 32)
 
@@ -50,9 +50,7 @@ class Backbone(nn.Module):
         self.dark2 = nn.Sequential(conv3x3(c, 2 * c, dw, 2), CSPLayer(2 * c, 2 * c, n, dw, shortcut=True))
         self.dark3 = nn.Sequential(conv3x3(2 * c, 4 * c, dw, 2), CSPLayer(4 * c, 4 * c, 3 * n, dw, shortcut=True))
         self.dark4 = nn.Sequential(conv3x3(4 * c, 8 * c, dw, 2), CSPLayer(8 * c, 8 * c, 3 * n, dw, shortcut=True))
-        self.dark5 = nn.Sequential(
-            conv3x3(8 * c, 16 * c, dw, 2), SPP(16 * c), CSPLayer(16 * c, 16 * c, n, dw, shortcut=False)
-        )
+        self.dark5 = nn.Sequential(conv3x3(8 * c, 16 * c, dw, 2), SPP(16 * c), CSPLayer(16 * c, 16 * c, n, dw, shortcut=False))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         stride_8 = self.dark3(self.dark2(self.stem(images)))
@@ -97,9 +95,7 @@ class AstroYOLO(nn.Module):
         self.size = size
         self.backbone = Backbone(shape)
         self.neck = Neck(shape)
-        self.heads = nn.ModuleDict(
-            {name: Head((4 * c, 8 * c, 16 * c), 4 * c, outputs, shape.depthwise) for name, outputs in HEADS.items()}
-        )
+        self.heads = nn.ModuleDict({name: Head((4 * c, 8 * c, 16 * c), 4 * c, outputs, shape.depthwise) for name, outputs in HEADS.items()})
         set_objectness_prior(self.heads["detection"])
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -120,9 +116,7 @@ def grid(height: int, width: int, device=None) -> tuple[torch.Tensor, torch.Tens
     """Corners (cells, 2) x, y of the cells, in strides, and strides (cells,), in the order of the outputs."""
     corners, strides = [], []
     for stride in STRIDES:
-        y, x = torch.meshgrid(
-            torch.arange(height // stride, device=device), torch.arange(width // stride, device=device), indexing="ij"
-        )
+        y, x = torch.meshgrid(torch.arange(height // stride, device=device), torch.arange(width // stride, device=device), indexing="ij")
         corners.append(torch.stack([x, y], -1).reshape(-1, 2).float())
         strides.append(torch.full((x.numel(),), float(stride), device=device))
     return torch.cat(corners), torch.cat(strides)

@@ -151,7 +151,9 @@ def shrink(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.ndarray, n
     shift = rng.integers(-spare // 4, spare // 4 + 1, 2) if augment and spare > 3 else np.zeros(2, int)
     left, top = spare // 2 + shift
     picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    small = picture.resize((side, side), Image.Resampling.BOX if side < window else Image.Resampling.BILINEAR, (left, top, left + window, top + window))
+    small = picture.resize(
+        (side, side), Image.Resampling.BOX if side < window else Image.Resampling.BILINEAR, (left, top, left + window, top + window)
+    )
     box = (box[0] + 0.5 - np.array([left, top, left, top])) * side / window - 0.5
     return np.asarray(small, np.float32).transpose(2, 0, 1) / 255, np.clip(box, -0.5, side - 0.5)
 

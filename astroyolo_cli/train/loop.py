@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..errors import AstroYOLOError, WeightsError
+from ..errors import AstroYOLOError
 from ..model.checkpoint import Card, load, save
 from ..model.losses import heads_losses
 from ..model.network import AstroYOLO
@@ -30,7 +30,14 @@ LARGEST_GRADIENT = 20.0
 THREADS = 2  # that make batches ahead
 
 
-def train(settings: Settings, run: Path, start: str | None = None, resume: bool = False, cache: Path | None = None, tell: Callable[[str], None] = print) -> None:
+def train(
+    settings: Settings,
+    run: Path,
+    start: str | None = None,
+    resume: bool = False,
+    cache: Path | None = None,
+    tell: Callable[[str], None] = print,
+) -> None:
     """Train as the settings say and leave last.safetensors, best.safetensors and results.csv in ``run``.
 
     Args:
@@ -171,5 +178,11 @@ def append_row(path: Path, row: dict) -> None:
 def card_of(settings: Settings, data: Data) -> Card:
     priors = {"star": data.fields.star_fraction()} if data.fields else {}
     priors |= {"disk": 0.5} if data.cutouts else {}  # cutouts are drawn balanced
-    training = {"version": __version__, "scheme": settings.scheme, "seed": settings.seed, "epochs": settings.epochs, "samples": settings.samples}
+    training = {
+        "version": __version__,
+        "scheme": settings.scheme,
+        "seed": settings.seed,
+        "epochs": settings.epochs,
+        "samples": settings.samples,
+    }
     return Card(size=settings.size, priors=priors, training=training)

@@ -37,7 +37,9 @@ class Scheme:
 
 
 SCHEMES = {
-    "iterative": Scheme((Phase(sg=1), Phase(ds=1)), "as many images from D_sg, then from D_ds, in each epoch; nothing frozen (the paper's best)"),
+    "iterative": Scheme(
+        (Phase(sg=1), Phase(ds=1)), "as many images from D_sg, then from D_ds, in each epoch; nothing frozen (the paper's best)"
+    ),
     "joint": Scheme((Phase(sg=1.5, ds=0.5),), "every batch holds both sets, three to one"),
     "sg-only": Scheme((Phase(sg=1),), "detection and star/galaxy alone"),
     "ds-only": Scheme((Phase(ds=1),), "smooth/disk alone"),

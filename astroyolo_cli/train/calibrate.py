@@ -1,0 +1,140 @@
+"""Make scores and class probabilities say what they mean, on what was held out from training.
+
+Platt's logistic fit (1999) for the score, one temperature for each class head (Guo et al. 2017, arXiv:1706.04599).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..detections import centers
+from ..model.assign import assign
+from ..model.checkpoint import Calibration
+from ..model.decoding import detections_of_tile
+from ..model.network import decode, grid
+from ..stretch import Stretch
+from .augment import SIZE, Sample, canvas_sample, field_sample
+from .batches import Data, collate
+
+LOWEST = 0.03  # score down to which detections are looked at
+NEAR = 0.3  # of the true box's shorter side, within which a detection is that source
+MOST_FIELDS, CANVASES = 60, 40
+IDENTITY = Calibration()
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """Logits of a head and what was true: (n,) float and (n,) bool."""
+
+    logits: np.ndarray
+    truth: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: list[Opinions]) -> Opinions:
+        return cls(np.concatenate([p.logits for p in parts]), np.concatenate([p.truth for p in parts]))
+
+
+@torch.no_grad()
+def calibrate(model, data: Data, seed: int = 0) -> dict[str, Calibration]:
+    """Head -> calibration, for the heads that the held-out data can judge."""
+    fitted = {}
+    if data.fields:
+        real, galaxy = zip(*(judge_field(model, sample) for sample in held_out_fields(data)))
+        fitted["detection"] = fit_line(Opinions.joined(list(real)))
+        fitted["star_galaxy"] = fit_temperature(Opinions.joined(list(galaxy)))
+    if data.cutouts:
+        rng = np.random.default_rng(seed)
+        disk = [judge_canvas(model, held_out_canvas(data, rng)) for _ in range(CANVASES)]
+        fitted["smooth_disk"] = fit_temperature(Opinions.joined(disk))
+    return fitted
+
+
+def held_out_fields(data: Data) -> list[Sample]:
+    """The fields as they are, unaugmented."""
+    return [field_sample(data.fields[i], data.stretch, None) for i in data.field_rows[:MOST_FIELDS]]
+
+
+def held_out_canvas(data: Data, rng) -> Sample:
+    return canvas_sample(lambda r: data.cutouts[data.cutout_rows[r.integers(len(data.cutout_rows))]], Stretch(), rng, augment=True)
+
+
+def judge_field(model, sample: Sample) -> tuple[Opinions, Opinions]:
+    """The field's detections: is each real; and of the real ones, is it a galaxy."""
+    outputs = {name: o[0].float().numpy() for name, o in model(torch.from_numpy(sample.image[None])).items()}
+    found = detections_of_tile(outputs, (SIZE, SIZE), LOWEST, 3000, {})
+    source = match(found.xyxy, sample.boxes)
+    counts = (source >= 0) | ~inside_any(centers(found.xyxy), sample.ignored)
+    real = Opinions(logit(found.score[counts]), source[counts] >= 0)
+    matched = source >= 0
+    return real, Opinions(logit(found.p_galaxy[matched]), sample.labels[source[matched]] == 1)
+
+
+def match(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(n,) row of the true box that each found box is, -1 for none; one to one, nearest first."""
+    source = np.full(len(found), -1)
+    if len(found) == 0 or len(truth) == 0:
+        return source
+    distance = np.hypot(*(centers(found)[:, None] - centers(truth)[None]).transpose(2, 0, 1))
+    reach = np.maximum(NEAR * (truth[:, 2:] - truth[:, :2]).min(axis=1), 1.0)
+    rows, columns = np.nonzero(distance <= reach)
+    taken = np.zeros(len(truth), bool)
+    for pair in np.argsort(distance[rows, columns], kind="stable"):
+        i, j = rows[pair], columns[pair]
+        if source[i] < 0 and not taken[j]:
+            source[i], taken[j] = j, True
+    return source
+
+
+def inside_any(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(n,) bool: does any box hold the point."""
+    if len(boxes) == 0:
+        return np.zeros(len(points), bool)
+    return ((points[:, None] >= boxes[None, :, :2]) & (points[:, None] <= boxes[None, :, 2:])).all(2).any(1)
+
+
+def judge_canvas(model, sample: Sample) -> Opinions:
+    """The central galaxies of a canvas of cutouts: logit of disk at the best cell of each, and the truth."""
+    batch = collate([sample])
+    outputs = model(batch.images)
+    corners, strides = grid(SIZE, SIZE)
+    objectness = outputs["detection"][..., 4]
+    found = assign(decode(outputs["detection"], corners, strides), objectness, None, batch.truth.central, (SIZE, SIZE))
+    order = objectness[found.image, found.cell].argsort(stable=True)
+    best = torch.full((len(sample.labels),), -1)
+    best[found.source[order]] = order
+    used = best[best >= 0]
+    logits = outputs["smooth_disk"][0, found.cell[used]].float()
+    return Opinions((logits[:, 1] - logits[:, 0]).numpy(), sample.labels[found.source[used].numpy()] == 1)
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p.astype(np.float64), 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
+def fit_line(opinions: Opinions) -> Calibration:
+    """(logit - offset) / temperature of the greatest likelihood."""
+    from scipy.optimize import minimize
+
+    if len(set(opinions.truth.tolist())) < 2:
+        return IDENTITY
+    fit = minimize(lambda p: cross_entropy(opinions, np.exp(p[0]), p[1]), [0.0, 0.0], method="Nelder-Mead")
+    return Calibration(float(np.exp(fit.x[0])), float(fit.x[1]))
+
+
+def fit_temperature(opinions: Opinions) -> Calibration:
+    """logit / temperature of the greatest likelihood."""
+    from scipy.optimize import minimize_scalar
+
+    if len(set(opinions.truth.tolist())) < 2:
+        return IDENTITY
+    fit = minimize_scalar(lambda p: cross_entropy(opinions, np.exp(p), 0.0), bounds=(-2, 2), method="bounded")
+    return Calibration(float(np.exp(fit.x)), 0.0)
+
+
+def cross_entropy(opinions: Opinions, temperature: float, offset: float) -> float:
+    scaled = (opinions.logits - offset) / temperature
+    return float(np.mean(np.logaddexp(0, np.where(opinions.truth, -scaled, scaled))))

@@ -1,0 +1,134 @@
+"""The command line: help, one run of each command, and errors in one line."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+from astroyolo_cli.cli import COMMANDS, cli
+from conftest import FakeEngine, star, tan_wcs
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """Detection by a network that reports one box."""
+    from astroyolo_cli.model import engine
+
+    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46)]))
+
+
+@pytest.fixture
+def field(tmp_path):
+    image = np.random.default_rng(0).normal(0, 1, (80, 90)) + star((80, 90), 28, 38, 4, 900)
+    path = tmp_path / "field.fits"
+    fits.writeto(path, image.astype(np.float32), tan_wcs().to_header())
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def program(*arguments):
+    """The real program in a process of its own."""
+    code = "from astroyolo_cli.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_ends_in_commands_to_paste(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0 and result.output.count(f"astroyolo {command}") >= 2
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from astroyolo_cli.cli import cli; cli(['--help'], standalone_mode=False); "
+        "heavy = {'torch', 'astropy', 'numpy', 'photutils', 'scipy', 'rich'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
+
+
+def test_modules_of_the_front_do_not_import_torch():
+    code = (
+        "import sys, astroyolo_cli.read, astroyolo_cli.stretch, astroyolo_cli.tile, astroyolo_cli.measure, astroyolo_cli.write, "
+        "astroyolo_cli.train.schemes; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_detect_writes_a_catalog(tmp_path, network, field):
+    result = run("detect", field, "-o", tmp_path / "c.fits")
+    assert result.exit_code == 0, result.output
+    table = fits.getdata(tmp_path / "c.fits", 1)
+    assert len(table) == 1 and table["x"][0] == pytest.approx(28, abs=0.05)
+    assert fits.getheader(tmp_path / "c.fits", 1)["WGTHASH"]
+    assert "c.fits" in result.stderr
+
+
+def test_detect_is_quiet_when_asked(tmp_path, network, field):
+    result = run("detect", field, "-o", tmp_path / "c.csv", "--quiet")
+    assert result.exit_code == 0 and result.output == ""
+
+
+def test_an_output_that_exists_stays(tmp_path, network, field):
+    (tmp_path / "c.csv").write_text("mine")
+    assert run("detect", field, "-o", tmp_path / "c.csv").exception
+    assert (tmp_path / "c.csv").read_text() == "mine"
+    assert run("detect", field, "-o", tmp_path / "c.csv", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, status, word",
+    [
+        (["missing.fits", "-o", "c.csv"], 1, "missing.fits"),
+        (["field.fits", "-o", "c.xyz"], 1, "known endings"),
+        (["field.fits", "-o", "c.csv", "--weights", "nope"], 1, "nope"),
+        (["field.fits", "-o", "c.csv", "--tile", "500"], 2, "multiple of 32"),
+        (["field.fits", "-o", "c.csv", "--overlap", "512"], 2, "--overlap"),
+        (["field.fits", "-o", "c.csv", "--min-score", "7"], 2, "--min-score"),
+        (["field.fits", "-o", "c.csv", "--bands", "r,,g"], 2, "--bands"),
+        (["field.fits"], 2, "--output"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(tmp_path, field, monkeypatch, arguments, status, word):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    result = program("detect", *arguments)
+    assert result.returncode == status
+    assert word in result.stderr and "Traceback" not in result.stderr
+    if status == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_field_without_wcs_is_catalogued_with_a_note(tmp_path, network, field):
+    fits.writeto(tmp_path / "bare.fits", fits.getdata(field))
+    result = run("detect", tmp_path / "bare.fits", "-o", tmp_path / "c.csv")
+    assert result.exit_code == 0 and "note: bare.fits" in result.stderr
+
+
+@pytest.mark.parametrize("topic, word", [("columns", "pos.eq.ra;meta.main"), ("flags", "edge of the frame"), ("weights", "nano")])
+def test_info(topic, word):
+    assert word in run("info", topic).output
+
+
+def test_the_embedded_weights_find_what_is_there(tmp_path):
+    """Bright stars of a simulated sky, with the real network, through the real program."""
+    rng = np.random.default_rng(5)
+    shape = (512, 512)
+    places = [(60 + 97 * i + rng.uniform(0, 9), 60 + 97 * j + rng.uniform(0, 9)) for i in range(5) for j in range(5)]
+    image = rng.normal(100, 3, shape) + sum(star(shape, x, y, 3.6, 3000) for x, y in places)
+    fits.writeto(tmp_path / "f.fits", image.astype(np.float32), tan_wcs().to_header())
+    began = time.monotonic()
+    result = program("detect", tmp_path / "f.fits", "-o", tmp_path / "c.fits")
+    assert result.returncode == 0, result.stderr
+    assert time.monotonic() - began < 120
+    table = fits.getdata(tmp_path / "c.fits", 1)
+    distance = np.hypot(*(np.array(places)[:, None] - np.stack([table["x"], table["y"]], 1)[None]).transpose(2, 0, 1))
+    assert (distance.min(axis=1) < 1).mean() >= 0.96
+    assert len(table) <= 30
