@@ -38,9 +38,10 @@ class DetectSettings:
 
 @dataclass(frozen=True)
 class Result:
-    """A frame's catalog (astropy Table) and the seconds that each step took."""
+    """A frame's catalog (astropy Table), the sky and noise found, and the seconds that each step took."""
 
     catalog: object
+    background: dict[str, Background]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -60,7 +61,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
     catalog = measure(frame, found, background)
     catalog.meta["provenance"] = provenance(frame, engine, settings)
     done = time.perf_counter()
-    return Result(catalog, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
+    return Result(catalog, background, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
 
 
 def find(frame: Frame, background: dict[str, Background], engine: Engine, settings: DetectSettings) -> Detections:

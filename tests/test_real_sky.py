@@ -85,7 +85,9 @@ def test_threads_and_batches_change_nothing(survey_data, engine):
     import torch
 
     frame = read_field(resolve([str(survey_data / "sdss/001043-5-0025/frame-r-001043-5-0025.fits.fz")])[0])
-    frame = replace(frame, counts={b: c[:900, :1000] for b, c in frame.counts.items()}, bad={b: c[:900, :1000] for b, c in frame.bad.items()})
+    frame = replace(
+        frame, counts={b: c[:900, :1000] for b, c in frame.counts.items()}, bad={b: c[:900, :1000] for b, c in frame.bad.items()}
+    )
     threads, catalogs = torch.get_num_threads(), []
     for number, batch in ((1, 1), (2, 4), (2, 9)):
         torch.set_num_threads(number)

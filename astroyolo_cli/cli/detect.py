@@ -2,13 +2,13 @@
 
 import click
 
-from .options import NETWORK, OUTPUT, OVERWRITE, QUIET, READING, options
+from .options import NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, READING, NETWORK, OVERWRITE, QUIET)
-def detect(inputs, output, overwrite, quiet, weights, device, engine, **rest):
+@options(OUTPUT, PLOT, READING, NETWORK, OVERWRITE, QUIET)
+def detect(inputs, output, plot, overwrite, quiet, weights, device, engine, **rest):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
     INPUT is a FITS or PNG, JPEG or TIFF file, a folder with img_g.fits, img_r.fits and img_z.fits, or with
@@ -24,16 +24,29 @@ def detect(inputs, output, overwrite, quiet, weights, device, engine, **rest):
 
     settings = detect_settings(rest)
     check_output(output, overwrite)
+    check_plot(plot, overwrite)
     from ..read import read_field, resolve
 
     fields = resolve(inputs, rest["bands"])
     if len(fields) != 1:
         raise AstroYOLOError(f"{len(fields)} fields for one catalog: this version takes one field a run; name one, or loop over them")
     with notes_as_lines():
-        run_one(fields[0], read_field, output, overwrite, quiet, settings, (weights, engine, device), rest)
+        run_one(fields[0], read_field, (output, plot, overwrite), quiet, settings, (weights, engine, device), rest)
 
 
-def run_one(source, read_field, output, overwrite, quiet, settings, network, reading) -> None:
+def check_plot(plot, overwrite: bool) -> None:
+    """Before the work: can the picture be written?"""
+    from ..errors import OutputError
+
+    if plot is None:
+        return
+    if plot.suffix.lower() != ".png":
+        raise OutputError(f"{plot}: --plot writes PNG; end its name in .png")
+    if plot.exists() and not overwrite:
+        raise OutputError(f"{plot}: exists; add --overwrite to replace it")
+
+
+def run_one(source, read_field, outputs, quiet, settings, network, reading) -> None:
     """Read, detect, write and sum up one field."""
     import time
 
@@ -46,11 +59,16 @@ def run_one(source, read_field, output, overwrite, quiet, settings, network, rea
     from ..model.engine import open_engine
     from ..pipeline import detect as detect_frame
 
-    weights, engine_name, device = network
+    (output, plot, overwrite), (weights, engine_name, device) = outputs, network
     path = locate(weights)
-    result = detect_frame(frame, open_engine(path, engine_name, device), settings)
+    opened = open_engine(path, engine_name, device)
+    result = detect_frame(frame, opened, settings)
     result.catalog.meta["provenance"] |= {"weights": weights, "weights_sha256": checksum(path)}
     write(result.catalog, output, overwrite)
+    if plot is not None:
+        from ..view import save_overlay
+
+        save_overlay(plot, frame, result.background, opened.card.stretch, result.catalog)
     if not quiet:
         summarise(result, frame, output, time.perf_counter() - began)
 

@@ -42,6 +42,7 @@ BATCH_SIZE = click.option(
 )
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 ENGINE = click.option("--engine", default="auto", show_default=True, type=click.Choice(["auto", "torch"]), help="What runs the network.")
+PLOT = click.option("--plot", type=click.Path(path_type=Path), help="PNG to draw the catalog on: stars orange, smooth red, disks green.")
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 QUIET = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 

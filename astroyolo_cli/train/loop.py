@@ -6,17 +6,19 @@ import csv
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from .. import __version__
 from ..errors import AstroYOLOError
-from ..model.checkpoint import Card, load, save
+from ..model.checkpoint import Card, load, locate, save
 from ..model.losses import heads_losses
 from ..model.network import AstroYOLO
 from ..stretch import Stretch
 from .batches import Batch, Data, batches, kinds_of_phase
+from .calibrate import calibrate
 from .samples import Cutouts, Fields
 from .schemes import Scheme, scheme_named
 from .state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
@@ -50,7 +52,7 @@ def train(
     scheme = scheme_named(settings.scheme)
     run.mkdir(parents=True, exist_ok=True)
     data, held_out = open_data(settings, scheme, cache or run / "cache", tell)
-    model = (load(Path(start))[0] if start else AstroYOLO(settings.size)).to(memory_format=torch.channels_last)
+    model = (load(locate(start))[0] if start else AstroYOLO(settings.size)).to(memory_format=torch.channels_last)
     optimizer, average, progress = make_optimizer(model, settings), Average(model), Progress()
     if resume:
         progress = load_checkpoint(run / "checkpoint.pt", model, average, optimizer)
@@ -64,7 +66,9 @@ def train(
             break
         scores = validate(average_model(model, average), held_out)
         finish_epoch(row | scores, model, average, optimizer, progress, card, run, tell)
-    save(average_model(model, average), card, run / "last.safetensors")
+    final = average_model(model, average)
+    tell("calibrating on what was held out")
+    save(final, replace(card, calibration=calibrate(final, held_out)), run / "last.safetensors")
 
 
 def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Data, Data]:

@@ -1,1 +1,0 @@
-"""Scores of catalogs and networks against truth."""
