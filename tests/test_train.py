@@ -141,13 +141,12 @@ def test_augmented_fields_keep_their_sources_in_their_boxes():
         assert sample.boxes[0].tolist() == [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
 
 
-def test_sources_drowned_by_noise_are_ignored():
-    boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60]], np.float32)
-    field = Field(
-        np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1]), np.zeros(2, bool), np.array([[1, 1, 1], [30, 30, 30]], np.float32)
-    )
+def test_faint_sources_are_ignored_and_drowned_ones_are_sky():
+    boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60], [80, 80, 90, 90]], np.float32)
+    snr = np.array([[1, 1, 1], [30, 30, 30], [2.5, 2.5, 2.5]], np.float32)  # over the bands 1.7, 52 and 4.3
+    field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1, 1]), np.zeros(3, bool), snr)
     sample = field_sample(field, Stretch(), None)
-    assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[10, 10, 20, 20]]
+    assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[80, 80, 90, 90]]
 
 
 def test_the_central_box_frames_the_galaxy():

@@ -11,6 +11,7 @@ from .samples import CUTOUT, Cutout, Field, linear_light
 
 SIZE = 512  # pixels of a training image
 FAINTEST = 5.0  # S/N below which a source is neither demanded nor forbidden
+DROWNED = 3.5  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,11 @@ def field_sample(field: Field, stretch: Stretch, rng: np.random.Generator | None
         signals, snr = drop_bands(signals, snr, rng)
         signals = signals * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 0.1))
         stretch = other_stretch(stretch, rng)
-    ignore = field.ignore | (np.hypot.reduce(snr, axis=1) < FAINTEST)
-    true = inside & ~ignore
+    total = np.hypot.reduce(snr, axis=1)
+    ignore = field.ignore | (total < FAINTEST)
+    true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED)
     image = lupton_rgb(np.ascontiguousarray(signals), stretch)
-    return Sample(image, boxes[true], field.labels[true], boxes[inside & ignore], True)
+    return Sample(image, boxes[true], field.labels[true], boxes[ignored], True)
 
 
 def crop(signals: np.ndarray, boxes: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
