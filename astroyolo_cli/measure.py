@@ -1,8 +1,12 @@
-"""Positions, fluxes and flags of detected sources. Boxes, scores and classes are the network's; this only measures."""
+"""The catalog of a frame. Boxes, scores and classes are the network's; this only measures.
+
+Positions and shapes come from all bands together (shapes.py), fluxes from each (photometry.py).
+"""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from astropy.table import Column as TableColumn
@@ -14,6 +18,8 @@ from .columns import (
     CENTROID_FAILED,
     EDGE,
     FLAGS,
+    FWHM_OUTSIDE,
+    MORPHOLOGY_UNSURE,
     PHOTOMETRY_FAILED,
     SATURATED,
     SEAM,
@@ -22,237 +28,190 @@ from .columns import (
 )
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .frame import Frame
-from .shapes import (
-    KRON,
-    Stamp,
-    all_bands_light,
-    coverage,
-    half_light_radius,
-    owners,
-    shape_of,
-    stamp_of,
-    window,
-    window_sigmas,
-)
-
-APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
-# What 2.5 Kron radii lose, in magnitudes: an exponential disk and a de Vaucouleurs profile (Graham & Driver 2005, PASA 22, 118)
-LOST_BY_DISK, LOST_BY_SMOOTH = 0.06, 0.11
+from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
+from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, elliptical_distance, owners, shapes_of, window
 
 
-def measure(frame: Frame, found: Detections, background: dict) -> Table:
+def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None) -> Table:
     """The catalog of a frame, one row a detection, in their order.
 
     Args:
         background: band -> object with ``sky`` and ``noise``, (H, W) in counts.
+        fwhm: of the frame's stars in pixels; without it, the median of the stars found.
 
     Returns:
         The columns of columns.py; masked where unknown. ``meta`` holds the pixel origin, the radius of
         flux_aper and the flags' meanings. Zero rows is a valid catalog.
     """
-    columns = {c.name: np.zeros(len(found), c.dtype) for c in columns_for(frame.bands)}
-    unknown = {c.name: np.zeros(len(found), bool) for c in columns_for(frame.bands)}
-    from_network(columns, unknown, found)
-    owner = owners(found, frame.shape)
-    columns["flags"] |= flags_of(frame, found)
-    light = {band: (np.nan_to_num(frame.counts[band] - background[band].sky), background[band].noise) for band in frame.bands}
-    sigmas, all_bands = window_sigmas(found), all_bands_light(light)
-    shapes = [shape_of(stamp_of(all_bands, box, owner, i), box, sigmas[i]) for i, box in enumerate(found.xyxy)]
-    fwhm = fluxes(frame, found, owner, light, shapes, columns, unknown)
-    to_sky(frame, columns, unknown)
-    catalog = as_table(frame, columns, unknown)
-    catalog.meta["aperture_radius"] = round(APERTURE * fwhm, 4)
-    catalog.meta["frame_fwhm"] = round(fwhm, 4)
+    usable = usable_boxes(found.xyxy, frame.shape)
+    boxes = np.where(usable[:, None], found.xyxy, [-0.5, -0.5, 0.5, 0.5]).astype(np.float64)
+    owner = owners(boxes, usable, frame.shape)
+    light = {band: light_of(frame, background[band], owner, band) for band in frame.bands}
+    flags = flags_of(frame, found, boxes, owner)
+    with np.errstate(all="ignore"):
+        together = all_bands(list(light.values()))
+        shapes = shapes_of(together, boxes, found.p_galaxy)
+        sound = sound_stars(found, flags) & np.isfinite(shapes.x_err)
+        stars = {band: star_profile(one, shapes, sound) for band, one in light.items()}
+        width = fwhm or stars[frame.reference].fwhm
+        radius = APERTURE * width
+        wander = centroid_scale(together, radius, width / FWHM_OF_SIGMA)
+        shapes = replace(shapes, x_err=shapes.x_err * wander, y_err=shapes.y_err * wander)
+        light = {band: replace(one, scale=aperture_scale(one, radius)) for band, one in light.items()}
+        fluxes = fluxes_of(frame, found, light, shapes, flags, stars, radius)
+        shapes = replace(shapes, fwhm=shapes.fwhm * stars[frame.reference].fwhm / frame_fwhm(shapes.fwhm, sound))
+    catalog = as_table(frame, found, flags, shapes, fluxes, usable)
+    catalog.meta |= {"aperture_radius": round(radius, 4), "frame_fwhm": round(width, 4), "stars": stars[frame.reference].stars}
+    catalog.meta["noise_scale"] = {band: round(one.scale, 3) for band, one in light.items()}
     return catalog
 
 
-def from_network(columns, unknown, found: Detections) -> None:
-    columns["id"][:] = np.arange(1, len(found) + 1)
-    for i, name in enumerate(("xmin", "ymin", "xmax", "ymax")):
-        columns[name][:] = found.xyxy[:, i]
-    is_galaxy = found.p_galaxy > 0.5
-    columns["class"][:] = np.array(CLASSES)[is_galaxy.astype(int)]
-    columns["score"][:] = found.score
-    columns["p_galaxy"][:], columns["p_star"][:] = found.p_galaxy, 1 - found.p_galaxy
-    columns["p_disk"][:], columns["p_smooth"][:] = found.p_disk, 1 - found.p_disk
-    columns["morphology"][:] = np.where(is_galaxy, np.array(MORPHOLOGIES)[(found.p_disk > 0.5).astype(int)], "")
-    unknown["morphology"][:] = ~is_galaxy
+def usable_boxes(xyxy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(n,) bool: finite boxes, not turned inside out, that touch the frame."""
+    far = np.array([shape[1], shape[0]]) - 0.5
+    inside = (xyxy[:, 2:] > -0.5).all(axis=1) & (xyxy[:, :2] < far).all(axis=1)
+    return np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1) & inside
 
 
-def fluxes(frame: Frame, found: Detections, owner, light, shapes, columns, unknown) -> float:
-    """Fill positions, shapes and fluxes; return the frame's FWHM in pixels."""
-    kron = np.full((len(found), len(frame.bands), 2), np.nan)
-    stamps = {}
-    for i, shape in enumerate(shapes):
-        if shape is None:
-            continue
-        scale = KRON * shape.kron
-        for j, band in enumerate(frame.bands):
-            stamp = stamp_of(light[band], found.xyxy[i], owner, i)
-            part = coverage(stamp, shape.x, shape.y, scale * shape.a, scale * shape.b, shape.theta)
-            kron[i, j] = summed(stamp, part, frame.gain.get(band))
-            if band == frame.reference:
-                stamps[i] = stamp
-    r50 = np.array(
-        [
-            half_light_radius(stamps[i], shapes[i], kron[i, frame.bands.index(frame.reference), 0]) if i in stamps else np.nan
-            for i in range(len(found))
-        ]
-    )
-    fwhm = frame_fwhm(2 * r50, found, columns["flags"])
-    aperture = np.full((len(found), 2), np.nan)
-    for i, stamp in stamps.items():
-        part = coverage(stamp, shapes[i].x, shapes[i].y, APERTURE * fwhm, APERTURE * fwhm, 0.0)
-        aperture[i] = summed(stamp, part, frame.gain.get(frame.reference))
-    total = kron * aperture_losses(found)[:, None, None]
-    fill_positions(shapes, found, columns, unknown)
-    fill_fluxes(frame, total, aperture, columns, unknown)
-    fill_shapes(shapes, r50, columns, unknown)
-    return fwhm
+def light_of(frame: Frame, background, owner: np.ndarray, band: str) -> Light:
+    bad = frame.bad[band] | ~np.isfinite(frame.counts[band])
+    data = np.where(bad, 0, frame.counts[band] - background.sky).astype(np.float32)
+    variance = np.square(background.noise)
+    if band in frame.weights:
+        weight = frame.weights[band]
+        variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance)
+    return Light(data, variance, np.where(bad, np.int32(-2), owner), frame.gain.get(band) or np.inf)
 
 
-def summed(stamp: Stamp, part: np.ndarray, gain: float | None) -> tuple[float, float]:
-    """Flux in an aperture and its error from the sky and, with a gain, from the source's own photons."""
-    flux = (stamp.data * part).sum()
-    variance = (stamp.variance * part).sum() + (max(flux, 0.0) / gain if gain else 0.0)
-    return flux, np.sqrt(variance)
-
-
-def frame_fwhm(fwhm: np.ndarray, found: Detections, flags: np.ndarray) -> float:
-    """Median of well-measured stars; of all sources where there are fewer than three; 4 pixels of nothing."""
-    sound = np.isfinite(fwhm) & (fwhm > 0.5)
-    stars = sound & (found.p_galaxy < 0.3) & (found.score > 0.7) & (flags & (SATURATED | EDGE | BLENDED | BAD_PIXELS) == 0)
-    for group in (stars, sound):
-        if group.sum() >= 3:
-            return float(np.median(fwhm[group]))
-    return 4.0
-
-
-def aperture_losses(found: Detections) -> np.ndarray:
-    """(n,) what total fluxes are multiplied by.
-
-    Galaxies lose 0.06 (disk) to 0.11 magnitudes (smooth) outside of 2.5 Kron radii, stars what a Gaussian
-    loses there, 0.03; weighted by the network's probabilities.
-    """
-    lost_by_galaxy = LOST_BY_DISK * found.p_disk + LOST_BY_SMOOTH * (1 - found.p_disk)
-    lost = found.p_galaxy * lost_by_galaxy + (1 - found.p_galaxy) * 0.03
-    return 10 ** (0.4 * lost)
-
-
-def fill_positions(shapes, found: Detections, columns, unknown) -> None:
-    middle = centers(found.xyxy)
-    columns["x"][:], columns["y"][:] = middle[:, 0], middle[:, 1]
-    for i, shape in enumerate(shapes):
-        good = shape is not None and shape.centered
-        if good:
-            columns["x"][i], columns["y"][i] = shape.x, shape.y
-            columns["x_err"][i], columns["y_err"][i] = shape.x_err, shape.y_err
-        else:
-            columns["flags"][i] |= CENTROID_FAILED
-        unknown["x_err"][i] = unknown["y_err"][i] = not good
-
-
-def fill_fluxes(frame: Frame, total, aperture, columns, unknown) -> None:
-    """total: (n, bands, 2) and aperture: (n, 2) fluxes and errors; NaN where photometry failed."""
-    columns["flags"][~np.isfinite(aperture[:, 0])] |= PHOTOMETRY_FAILED
-    reference = total[:, frame.bands.index(frame.reference)]
-    put(
-        columns,
-        unknown,
-        {"flux": reference[:, 0], "flux_err": reference[:, 1], "flux_aper": aperture[:, 0], "flux_aper_err": aperture[:, 1]},
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        put(columns, unknown, {"snr": reference[:, 0] / reference[:, 1]})
-    put(columns, unknown, magnitudes(reference, frame.zero_points.get(frame.reference), "mag", "mag_err"))
-    if len(frame.bands) > 1:
-        for j, band in enumerate(frame.bands):
-            put(columns, unknown, {f"flux_{band}": total[:, j, 0], f"flux_err_{band}": total[:, j, 1]})
-            put(columns, unknown, magnitudes(total[:, j], frame.zero_points.get(band), f"mag_{band}", f"mag_err_{band}"))
-
-
-def magnitudes(flux: np.ndarray, zero_point: float | None, name: str, error_name: str) -> dict[str, np.ndarray]:
-    """AB magnitudes and errors of (n, 2) fluxes; NaN without a zero point or for flux <= 0."""
-    if zero_point is None:
-        return {name: np.full(len(flux), np.nan), error_name: np.full(len(flux), np.nan)}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        positive = np.where(flux[:, 0] > 0, flux[:, 0], np.nan)
-        return {name: zero_point - 2.5 * np.log10(positive), error_name: 2.5 / np.log(10) * flux[:, 1] / positive}
-
-
-def fill_shapes(shapes, r50, columns, unknown) -> None:
-    values = np.array([(s.a, s.b, np.degrees(s.theta)) if s else (np.nan,) * 3 for s in shapes]).reshape(-1, 3)
-    put(columns, unknown, {"a": values[:, 0], "b": values[:, 1], "theta": values[:, 2], "r50": r50, "fwhm": 2 * r50})
-
-
-def put(columns, unknown, values: dict[str, np.ndarray]) -> None:
-    """Write columns; what is not finite is unknown."""
-    for name, value in values.items():
-        unknown[name] = ~np.isfinite(value)
-        columns[name][:] = np.where(unknown[name], 0, value)
-
-
-def flags_of(frame: Frame, found: Detections) -> np.ndarray:
-    """(n,) int32 of what the box alone tells."""
+def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """(n,) int32 of what the boxes tell."""
     flags = np.where(found.on_seam, SEAM, 0).astype(np.int32)
     height, width = frame.shape
-    low, high = found.xyxy[:, :2], found.xyxy[:, 2:]
-    flags[(low <= -0.4).any(1) | (high >= np.array([width, height]) - 0.6).any(1)] |= EDGE
-    flags[blends(found.xyxy)] |= BLENDED
+    flags[(boxes[:, :2] <= -0.4).any(1) | (boxes[:, 2:] >= np.array([width, height]) - 0.6).any(1)] |= EDGE
+    unsure = (found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1)
+    flags[unsure] |= MORPHOLOGY_UNSURE
     bad = np.logical_or.reduce(list(frame.bad.values()))
-    for i, box in enumerate(found.xyxy):
+    hot = saturated_pixels(frame)
+    maps = [(BAD_PIXELS, bad), (SATURATED, hot), (SURVEY_MASK, frame.survey_mask)]
+    maps = [(bit, map_) for bit, map_ in maps if map_ is not None and map_.any()]
+    for i, box in enumerate(boxes):
         where = window(box, 1.0, frame.shape)
-        flags[i] |= BAD_PIXELS if bad[where].any() else 0
-        flags[i] |= SURVEY_MASK if frame.survey_mask is not None and frame.survey_mask[where].any() else 0
-        flags[i] |= SATURATED if is_saturated(frame, where) else 0
+        flags[i] |= sum(bit for bit, map_ in maps if map_[where].any())
+        flags[i] |= BLENDED if is_covered(box, owner, where, i) else 0
+    flags[hold_another(boxes)] |= BLENDED
     return flags
 
 
-def is_saturated(frame: Frame, where) -> bool:
-    """By the header's level, in any band that has one."""
-    return any(np.nanmax(np.nan_to_num(frame.counts[b][where], nan=-np.inf)) >= level for b, level in frame.saturation.items())
+def is_covered(box: np.ndarray, owner: np.ndarray, where, row: int) -> bool:
+    """A tenth or more of the ellipse that the box frames belongs to other detections."""
+    others = (owner[where] >= 0) & (owner[where] != row)
+    if not others.any():
+        return False
+    inside = elliptical_distance(box, *where) <= 1
+    return bool((others & inside).sum() >= 0.1 * inside.sum())
 
 
-def blends(xyxy: np.ndarray) -> np.ndarray:
-    """(n,) bool: boxes that hold another's centre, or whose centre another box holds."""
+def hold_another(boxes: np.ndarray) -> np.ndarray:
+    """Rows of detections whose ellipse holds another's centre, and those others."""
     from scipy.spatial import cKDTree
 
-    if len(xyxy) < 2:
-        return np.zeros(len(xyxy), bool)
-    center, reach = centers(xyxy), (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) / np.sqrt(2)
-    flagged = np.zeros(len(xyxy), bool)
-    for i, near in enumerate(cKDTree(center).query_ball_point(center, reach)):
-        inside = [j for j in near if j != i and (xyxy[i, :2] <= center[j]).all() and (center[j] <= xyxy[i, 2:]).all()]
-        flagged[inside] = True
-        flagged[i] |= bool(inside)
-    return flagged
+    if len(boxes) < 2:
+        return np.zeros(0, int)
+    middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
+    near = cKDTree(middle).query_ball_point(middle, half.max(axis=1))
+    holder = np.repeat(np.arange(len(boxes)), [len(rows) for rows in near])
+    held = np.concatenate([np.asarray(rows, int) for rows in near])
+    inside = (((middle[held] - middle[holder]) / half[holder]) ** 2).sum(axis=1) < 1
+    both = np.stack([holder, held])[:, inside & (holder != held)]
+    return np.unique(both)
 
 
-def to_sky(frame: Frame, columns, unknown) -> None:
-    """ICRS positions; unknown without a WCS."""
-    unknown["ra"][:] = unknown["dec"][:] = frame.wcs is None
-    if frame.wcs is None or not len(columns["x"]):
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sky = frame.wcs.pixel_to_world(columns["x"], columns["y"]).icrs
-    put(columns, unknown, {"ra": sky.ra.deg, "dec": sky.dec.deg})
+def saturated_pixels(frame: Frame) -> np.ndarray | None:
+    """(H, W) bool: at the header's level in any band that has one; None without any."""
+    levels = [frame.counts[band] >= level for band, level in frame.saturation.items() if band in frame.counts]
+    return np.logical_or.reduce(levels) if levels else None
 
 
-def as_table(frame: Frame, columns, unknown) -> Table:
-    """Masked columns with units, descriptions and UCDs."""
+def as_table(frame: Frame, found: Detections, flags, shapes: Shapes, fluxes: Fluxes, usable) -> Table:
+    """Masked columns with units, descriptions and UCDs; what is not finite is masked."""
+    reference = fluxes.total[:, list(frame.bands).index(frame.reference)]
+    empty = ~np.isfinite(fluxes.aperture) | (fluxes.aperture == 0) | ~usable  # every pixel is bad
+    flags = flags | np.where(np.isnan(shapes.x_err) | ~usable, CENTROID_FAILED, 0)
+    flags |= np.where(empty | ~np.isfinite(reference), PHOTOMETRY_FAILED, 0)
+    values = from_network(found) | positions(frame, found, shapes, usable) | {"flags": flags}
+    measured = {"a": shapes.a, "b": shapes.b, "theta": np.degrees(shapes.theta), "r50": fluxes.r50, "fwhm": shapes.fwhm}
+    measured |= flux_columns(frame, fluxes)
+    values |= {name: np.where(empty, np.nan, value) for name, value in measured.items()}
     table = Table()
     for column in columns_for(frame.bands):
-        values, mask = columns[column.name], unknown[column.name]
-        kind = (
-            MaskedColumn(values, mask=mask)
-            if mask.any() or column.name in ("morphology", "ra", "dec", "mag", "mag_err")
-            else TableColumn(values)
-        )
-        table[column.name] = kind
-        table[column.name].unit = (frame.unit or None) if column.unit == "flux" else (column.unit or None)
-        table[column.name].description = column.meaning
-        table[column.name].meta["ucd"] = column.ucd
+        table[column.name] = as_column(column, values[column.name], frame.unit)
     table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
     table.meta["reference_band"] = frame.reference
     table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}
     return table
+
+
+def as_column(column, values: np.ndarray, unit: str):
+    unknown = values == "" if values.dtype.kind == "U" else ~np.isfinite(values)
+    kept = values if values.dtype.kind in "Ui" else np.where(unknown, 0, values)
+    details = {"unit": (unit if column.unit == "flux" else column.unit) or None, "description": column.meaning, "meta": {"ucd": column.ucd}}
+    kept = kept.astype(column.dtype)
+    if unknown.any() or column.optional:
+        return MaskedColumn(kept, mask=unknown, **details)
+    return TableColumn(kept, **details)
+
+
+def from_network(found: Detections) -> dict[str, np.ndarray]:
+    is_galaxy, is_disk = found.p_galaxy > 0.5, found.p_disk > 0.5
+    values = dict(zip(("xmin", "ymin", "xmax", "ymax"), found.xyxy.T))
+    values |= {"id": np.arange(1, len(found) + 1), "score": found.score, "class": np.array(CLASSES)[is_galaxy.astype(int)]}
+    values |= {"p_galaxy": found.p_galaxy, "p_star": 1 - found.p_galaxy, "p_disk": found.p_disk, "p_smooth": 1 - found.p_disk}
+    return values | {"morphology": np.where(is_galaxy, np.array(MORPHOLOGIES)[is_disk.astype(int)], "")}
+
+
+def positions(frame: Frame, found: Detections, shapes: Shapes, usable) -> dict[str, np.ndarray]:
+    middle = centers(found.xyxy)
+    x, y = np.where(usable, shapes.x, middle[:, 0]), np.where(usable, shapes.y, middle[:, 1])
+    errors = {"x_err": np.where(usable, shapes.x_err, np.nan), "y_err": np.where(usable, shapes.y_err, np.nan)}
+    ra, dec = to_sky(frame, x, y)
+    return {"x": x, "y": y, "ra": ra, "dec": dec} | errors
+
+
+def to_sky(frame: Frame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """ICRS degrees; NaN without a WCS, and where it does not reach."""
+    ra, dec = np.full((2, len(x)), np.nan)
+    known = np.isfinite(x) & np.isfinite(y)
+    if frame.wcs is None or not known.any():
+        return ra, dec
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sky = frame.wcs.celestial.pixel_to_world(x[known], y[known]).icrs
+    ra[known], dec[known] = sky.ra.deg, sky.dec.deg
+    return ra, dec
+
+
+def flux_columns(frame: Frame, fluxes: Fluxes) -> dict[str, np.ndarray]:
+    j = list(frame.bands).index(frame.reference)
+    flux, error = fluxes.total[:, j], fluxes.total_err[:, j]
+    values = {"flux": flux, "flux_err": error, "flux_aper": fluxes.aperture, "flux_aper_err": fluxes.aperture_err}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values["snr"] = flux / error
+    values |= magnitudes(flux, error, frame.zero_points.get(frame.reference))
+    for j, band in enumerate(frame.bands):
+        flux, error = fluxes.total[:, j], fluxes.total_err[:, j]
+        values |= {f"flux_{band}": flux, f"flux_err_{band}": error}
+        values |= magnitudes(flux, error, frame.zero_points.get(band), f"_{band}")
+    return values
+
+
+def magnitudes(flux, error, zero_point: float | None, suffix: str = "") -> dict[str, np.ndarray]:
+    """AB magnitudes and errors; NaN without a zero point or for flux <= 0."""
+    positive = np.where((flux > 0) & (zero_point is not None), flux, np.nan)
+    zero_point = 0.0 if zero_point is None else zero_point
+    return {f"mag{suffix}": zero_point - 2.5 * np.log10(positive), f"mag_err{suffix}": 2.5 / np.log(10) * error / positive}
+
+
+def flag_untrained_fwhm(catalog: Table, smallest: float, largest: float) -> None:
+    """Set, in place, the bit of every row where the frame's FWHM (pixels) is not what the network was trained on."""
+    if not smallest <= catalog.meta["frame_fwhm"] <= largest:
+        catalog["flags"] |= FWHM_OUTSIDE

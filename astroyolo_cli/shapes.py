@@ -1,226 +1,322 @@
-"""Stamps around detections, neighbours taken out; centroids, moments and radii measured on them.
+"""Stamps around detections, neighbours taken out; centroids, moments and Kron radii measured on them.
 
-Neighbours: a pixel belongs to the detection in whose box it lies deepest (elliptical distance in units of the half box).
-In a source's aperture a neighbour's pixel is replaced by the one opposite the source's centre, or by empty sky where that
-is a neighbour's too.
+Sources of similar size are cut out as one (n, side, side) array and measured together, so that no step loops over sources.
+
+Neighbours: a pixel belongs to the detection whose box is nearest, in units of that box's half sides (elliptical distance), up to
+``OWN`` of them. Pixels of neighbours and bad pixels take the value opposite the source's centre, or of empty sky where
+that one is a neighbour's, bad or outside too (SExtractor's MASK_TYPE CORRECT).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from .detections import Detections
+from .detections import centers
 
-KRON = 2.5  # Kron radii of the total aperture (Kron 1980, ApJS 43, 305)
-LEAST = 1.6  # of the total aperture in units of a, at least
-REACH = 2.2  # half sides of a stamp, in half sides of the box
+OWN = 1.5  # half sides of its box up to which a detection owns pixels
+REACH = 2.5, 5.0  # half sides of the stamp on which a shape is measured, in half sides of the box; then where light goes on
 LARGEST = 400  # pixels: half side of the largest stamp
+CHUNK = 1_000_000  # pixels cut out at once; bounds memory
+ADAPT = 15  # S/N from which the window of the centroid takes its width from the light, not from the box
+FWHM_OF_SIGMA = 2.3548200450309493
+LEAST_KRON = 1.4  # 3.5 of a over 2.5 (Bertin & Arnouts 1996, A&AS 117, 393)
 
 
 @dataclass(frozen=True)
-class Stamp:
-    """The surroundings of one source on one band.
+class Light:
+    """One band, ready to be measured.
 
     Attributes:
-        data: (h, w) float64 counts above the sky, neighbours replaced; 0 where bad.
-        variance: (h, w) float64 of the sky alone.
-        x, y: (1, w) and (h, 1), pixel coordinates in the frame.
+        data: (H, W) float32 counts above the sky, 0 where bad.
+        variance: (H, W) float32 of the sky alone.
+        owner: (H, W) int32 row of the detection to which a pixel belongs, -1 for none, -2 for bad pixels.
+        gain: electrons a count; infinite where unknown, which leaves photon noise out.
+        scale: true standard deviation of apertures on the sky over that of white noise.
+    """
+
+    data: np.ndarray
+    variance: np.ndarray
+    owner: np.ndarray
+    gain: float = np.inf
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """The surroundings of n sources of similar size; pixels outside of the frame are empty sky.
+
+    Attributes:
+        data: (n, s, s) float64 counts above the sky.
+        variance: (n,) of the sky in a pixel.
+        x, y: (n, s) pixel coordinates in the frame, of the columns and of the rows.
+        foreign: (n, s, s) bool, pixels of neighbours and bad ones.
+        outside: (n, s, s) bool, pixels outside of the frame.
     """
 
     data: np.ndarray
     variance: np.ndarray
     x: np.ndarray
     y: np.ndarray
+    foreign: np.ndarray
+    outside: np.ndarray
+
+    def offsets(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 1, s) and (n, s, 1) distances in x and y from ``place`` (n, 2)."""
+        return (self.x - place[:, :1])[:, None, :], (self.y - place[:, 1:])[:, :, None]
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Centroid, its errors, rms axes (pixels), angle (radians) and Kron radius in units of ``a``."""
+class Shapes:
+    """What the light says of n sources, each (n,): centroid, its errors (NaN where it failed), FWHM, rms axes (pixels), their
+    angle (radians) and the Kron radius in units of ``a``."""
 
-    x: float
-    y: float
-    x_err: float
-    y_err: float
-    a: float
-    b: float
-    theta: float
-    kron: float
-    centered: bool
+    x: np.ndarray
+    y: np.ndarray
+    x_err: np.ndarray
+    y_err: np.ndarray
+    fwhm: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+    theta: np.ndarray
+    kron: np.ndarray
+
+    @property
+    def place(self) -> np.ndarray:
+        return np.stack([self.x, self.y], axis=1)
 
 
-def owners(found: Detections, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) int32: the row of the detection to which a pixel belongs; -1 outside of all boxes."""
-    depth, owner = np.ones(shape, np.float32), np.full(shape, -1, np.int32)
-    for i, box in enumerate(found.xyxy):
-        rows, columns = window(box, 1.0, shape)
-        distance = elliptical_distance(box, rows, columns)
-        mine = distance < depth[rows, columns]
-        depth[rows, columns][mine], owner[rows, columns][mine] = distance[mine], i
+def all_bands(light: list[Light]) -> Light:
+    """All bands together, each over its noise: a source is placed and shaped where it was found. Noise 1 a pixel.
+
+    A pixel that is bad in any band is bad here. The gain is that of bands that are equally deep, which is near enough for
+    the errors of positions.
+    """
+    if len(light) == 1:
+        return light[0]
+    noise = [np.sqrt(one.variance) for one in light]
+    data = sum(one.data / n for one, n in zip(light, noise)) / np.float32(np.sqrt(len(light)))
+    owner = np.minimum.reduce([np.where(one.owner == -2, -2, one.owner) for one in light])
+    gain = np.sqrt(len(light)) * np.mean([one.gain * np.median(n) for one, n in zip(light, noise)])
+    return Light(data, np.ones_like(data), owner, gain)
+
+
+def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) int32: the row of the detection to which a pixel belongs, -1 far from all of them."""
+    nearest, owner = np.full(shape, OWN, np.float32), np.full(shape, -1, np.int32)
+    for i in np.flatnonzero(usable):
+        rows, columns = window(boxes[i], OWN, shape)
+        distance = elliptical_distance(boxes[i], rows, columns)
+        mine = distance < nearest[rows, columns]
+        nearest[rows, columns][mine] = distance[mine]
+        owner[rows, columns][mine] = i
     return owner
 
 
 def window(box: np.ndarray, reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns around a box, ``reach`` half sides out from its middle, cut at the frame."""
-    middle, half = (box[:2] + box[2:]) / 2, np.minimum((box[2:] - box[:2]) / 2 * reach, LARGEST) + (2 if reach > 1 else 0)
-    x0, y0 = np.maximum(np.ceil(middle - half), 0).astype(int)
-    x1, y1 = np.minimum(np.floor(middle + half), [shape[1] - 1, shape[0] - 1]).astype(int)
-    return slice(y0, max(y1, y0) + 1), slice(x0, max(x1, x0) + 1)
+    """Rows and columns of the pixels up to ``reach`` half sides from a box's middle, cut at the frame; one pixel at least."""
+    middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * reach
+    last = np.array([shape[1] - 1, shape[0] - 1])
+    x0, y0 = np.clip(np.ceil(middle - half), 0, last).astype(int)
+    x1, y1 = np.clip(np.floor(middle + half), [x0, y0], last).astype(int)
+    return slice(y0, y1 + 1), slice(x0, x1 + 1)
 
 
-def elliptical_distance(box, rows: slice, columns: slice) -> np.ndarray:
+def elliptical_distance(box: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     """(h, w): 0 in the middle of the box, 1 on the ellipse that it frames."""
     middle, half = (box[:2] + box[2:]) / 2, np.maximum((box[2:] - box[:2]) / 2, 0.5)
-    x = (np.arange(columns.start, columns.stop) - middle[0]) / half[0]
-    y = (np.arange(rows.start, rows.stop) - middle[1]) / half[1]
-    return np.hypot(x[None], y[:, None]).astype(np.float32)
+    x = ((np.arange(columns.start, columns.stop) - middle[0]) / half[0]) ** 2
+    y = ((np.arange(rows.start, rows.stop) - middle[1]) / half[1]) ** 2
+    return np.sqrt(x[None] + y[:, None], dtype=np.float32)
 
 
-def stamp_of(light, box, owner: np.ndarray, row: int) -> Stamp:
-    """The surroundings of source ``row``, with its neighbours' pixels replaced by those opposite its centre."""
-    data, noise = light
-    rows, columns = window(box, REACH, data.shape)
-    own = data[rows, columns].astype(np.float64)
-    others = (owner[rows, columns] >= 0) & (owner[rows, columns] != row)
-    if others.any():
-        own = mirrored(own, others, (box[:2] + box[2:]) / 2 - [columns.start, rows.start])
-    x, y = np.arange(columns.start, columns.stop, dtype=float)[None], np.arange(rows.start, rows.stop, dtype=float)[:, None]
-    return Stamp(own, noise[rows, columns].astype(np.float64) ** 2, x, y)
+def groups(half: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows whose stamps are cut together, and the half side of their stamps: the next of 4, 6, 8, 11, 16 ... pixels."""
+    half = np.clip(np.nan_to_num(half), 4, LARGEST)
+    step = np.ceil(2 * np.log2(half / 4) - 1e-9)
+    for level in np.unique(step):
+        side = min(int(np.ceil(4 * 2 ** (level / 2))), LARGEST)
+        rows = np.flatnonzero(step == level)
+        yield from ((part, side) for part in np.array_split(rows, np.ceil(len(rows) * (2 * side + 1) ** 2 / CHUNK)))
 
 
-def mirrored(data: np.ndarray, others: np.ndarray, middle) -> np.ndarray:
-    """Where ``others``, the value opposite ``middle`` (x, y), 0 where that lies outside or is another's too."""
-    y, x = np.nonzero(others)
-    opposite_x, opposite_y = np.rint(2 * middle[0] - x).astype(int), np.rint(2 * middle[1] - y).astype(int)
-    inside = (opposite_x >= 0) & (opposite_x < data.shape[1]) & (opposite_y >= 0) & (opposite_y < data.shape[0])
-    inside[inside] = ~others[opposite_y[inside], opposite_x[inside]]
-    filled = data.copy()
-    filled[y, x] = 0.0
-    filled[y[inside], x[inside]] = data[opposite_y[inside], opposite_x[inside]]
-    return filled
+def cut(light: Light, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
+    """Stamps of ``2 * half + 1`` pixels around ``place`` (n, 2), neighbours and bad pixels replaced.
+
+    Args:
+        rows: (n,) the detections; -1 for places that are nobody's.
+    """
+    height, width = light.data.shape
+    span = np.arange(-half, half + 1)
+    x, y = (np.rint(place[:, i]).astype(int)[:, None] + span for i in (0, 1))
+    column, row = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+    where = row[:, :, None] * width + column[:, None, :]
+    outside = (y != row)[:, :, None] | (x != column)[:, None, :]
+    owner = light.owner.ravel()[where]
+    foreign = (owner != rows[:, None, None]) & (owner != -1) & ~outside
+    data = np.where(outside, 0, light.data.ravel()[where]).astype(np.float64)
+    variance = light.variance[row[:, half], column[:, half]].astype(np.float64) * light.scale**2
+    stamps = Stamps(data, variance, x.astype(float), y.astype(float), foreign, outside)
+    mirror(stamps, place)
+    return stamps
 
 
-def all_bands_light(light: dict) -> tuple[np.ndarray, np.ndarray]:
-    """All bands together, each over its noise: a source is placed and shaped where it was found; (H, W) each, noise 1."""
-    total = sum(data / noise for data, noise in light.values()) / np.sqrt(len(light))
-    return total, np.ones_like(total)
+def mirror(stamps: Stamps, place: np.ndarray) -> None:
+    """Replace foreign pixels, in place, by those opposite ``place``; by 0 where these are foreign or outside too."""
+    some = np.flatnonzero(stamps.foreign.any(axis=(1, 2)))
+    if not len(some):
+        return
+    n = stamps.data.shape[1]
+    column = np.rint(2 * (place[some, :1] - stamps.x[some, :1])).astype(int) - np.arange(n)
+    row = np.rint(2 * (place[some, 1:] - stamps.y[some, :1])).astype(int) - np.arange(n)
+    opposite = some[:, None, None], np.clip(row, 0, n - 1)[:, :, None], np.clip(column, 0, n - 1)[:, None, :]
+    inside = ((row >= 0) & (row < n))[:, :, None] & ((column >= 0) & (column < n))[:, None, :]
+    good = inside & ~(stamps.foreign | stamps.outside)[opposite]
+    stamps.data[some] = np.where(stamps.foreign[some], np.where(good, stamps.data[opposite], 0), stamps.data[some])
 
 
-def window_sigmas(found: Detections) -> np.ndarray:
-    """(n,) sigma in pixels of the window in which each source is centred, from its box.
+def window_sigmas(half: np.ndarray, p_galaxy: np.ndarray) -> np.ndarray:
+    """(n,) sigma in pixels of a Gaussian in such a box.
 
     A star's box reaches to 0.5 % of the peak, some 5 sigma out for a Moffat profile; a galaxy's to 8 %, 2.25 sigma
-    of a Gaussian. Taken from the box and not from the light, it doesn't grow with the noise.
+    of a Gaussian. What is hardly larger than a star gets a star's, whatever the box's jitter.
     """
-    side = (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1)
-    sigma = side * (found.p_galaxy / 4.5 + (1 - found.p_galaxy) / 10.1)
-    stars = (found.p_galaxy < 0.5) & (found.score > 0.5)
+    sigma = half.min(axis=1) * (p_galaxy / 2.25 + (1 - p_galaxy) / 5)
+    stars = p_galaxy < 0.5
     point = np.median(sigma[stars]) if stars.sum() >= 3 else 0.0
-    # What is hardly larger than a star gets a star's window, whatever the box's jitter.
     return np.clip(np.where(sigma < 1.6 * point, point, sigma), 0.7, LARGEST / 8)
 
 
-def shape_of(stamp: Stamp, box: np.ndarray, sigma: float) -> Shape | None:
-    """Windowed centroid, moments and Kron radius; None where there is no light."""
-    middle, half = (box[:2] + box[2:]).astype(float) / 2, (box[2:] - box[:2]).astype(float) / 2
-    bright = bright_region(stamp, middle, half)
-    if bright is None:
-        return None
-    a, b, theta = moments(stamp, bright, half)
-    x, y, x_err, y_err, centered = windowed_centroid(stamp, middle, half, sigma)
-    kron = kron_radius(stamp, x, y, a, b, theta)
-    return Shape(x, y, x_err, y_err, a, b, theta, kron, centered)
+def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray) -> Shapes:
+    """Centroids and shapes; where there is no light the box gives the place and a star's size.
 
-
-def bright_region(stamp: Stamp, middle, half) -> np.ndarray | None:
-    """(h, w) bool: pixels above 1.5 sigma of the sky that hang together with the brightest near the middle of the box.
-
-    All positive pixels of the box where nothing stands out; None without light.
+    Sources whose light goes on beyond their stamp are measured again on one twice as wide: a galaxy's box ends at 8 % of its peak.
     """
-    from scipy.ndimage import label
+    result = {name: np.full(len(boxes), np.nan) for name in Shapes.__dataclass_fields__}
+    middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
+    guess = window_sigmas(half, p_galaxy)
+    todo = np.arange(len(boxes))
+    for reach in REACH:
+        more = [todo[:0]]
+        for group, side in groups(np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2):
+            rows = todo[group]
+            part, goes_on = shapes_in_group(light, rows, middle[rows], half[rows], guess[rows], side, reach)
+            more.append(rows[goes_on])
+            for name, values in part.items():
+                result[name][rows] = values
+        todo = np.concatenate(more)
+    return Shapes(**result)
 
-    distance = np.hypot((stamp.x - middle[0]) / half[0], (stamp.y - middle[1]) / half[1])
-    core = np.where(distance <= 0.6, stamp.data, -np.inf)
-    peak = np.unravel_index(core.argmax(), core.shape)
-    if not (np.isfinite(core[peak]) and core[peak] > 0):
-        return None
-    regions, _ = label((stamp.data > 1.5 * np.sqrt(stamp.variance)) & (distance <= 1.2))
-    if regions[peak]:
-        return regions == regions[peak]
-    return (distance <= 1) & (stamp.data > 0)
+
+def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Shapes of sources on stamps of one size, and (n,) bool: the light goes on at the stamp's edge."""
+    stamps = cut(light, rows, middle, side)
+    for _ in range(2):  # again with the neighbours' pixels mirrored at the place found
+        place, sigma, error = follow(stamps, middle, half, guess, light.gain)
+        mirror(stamps, place)
+    distance = np.hypot(*(d / h[:, None, None] for d, h in zip(stamps.offsets(middle), half.T)))
+    a, b, theta = moments(stamps, place, distance < OWN / REACH[0] * reach, sigma)
+    names = ("x", "y", "x_err", "y_err", "fwhm", "a", "b", "theta", "kron")
+    values = (*place.T, *error.T, FWHM_OF_SIGMA * sigma, a, b, theta, kron_radius(stamps, place, a, b, theta))
+    ring = (distance > OWN / REACH[0] * reach) & (distance < reach)
+    goes_on = (ring * stamps.data).sum(axis=(1, 2)) > 5 * np.sqrt(ring.sum(axis=(1, 2)) * stamps.variance)
+    return dict(zip(names, values)), goes_on
 
 
-def moments(stamp: Stamp, bright: np.ndarray, half) -> tuple[float, float, float]:
-    """rms along major and minor axis, and the angle of the major axis, of the bright pixels' light."""
-    weight = np.where(bright, stamp.data, 0.0)
-    total = weight.sum()
-    x, y = (weight * stamp.x).sum() / total, (weight * stamp.y).sum() / total
-    xx = (weight * (stamp.x - x) ** 2).sum() / total
-    yy = (weight * (stamp.y - y) ** 2).sum() / total
-    xy = (weight * (stamp.x - x) * (stamp.y - y)).sum() / total
+def follow(stamps: Stamps, middle, half, guess, gain: float):
+    """Centroid under a Gaussian window, as SExtractor's XWIN_IMAGE, whose width becomes that of the light below it.
+
+    The matched filter of a Gaussian source (adaptive moments; Bernstein & Jarvis 2002, AJ 123, 583). Faint sources keep
+    the window that their box suggests, for theirs would follow the noise.
+
+    Returns:
+        place (n, 2), sigma (n,), errors (n, 2). Where the window finds no light of 2 sigma, or leaves the
+        box's inner part: the middle of the box, the sigma guessed, NaN.
+    """
+    place, sigma = middle.copy(), guess.copy()
+    most = np.maximum(half.max(axis=1), 1.0)
+    for _ in range(40):
+        total, first, second, noise, _ = window_moments(stamps.data, stamps, place, sigma)
+        shift = 2 * first / total[:, None]
+        spread = second / total - (first**2).sum(axis=1) / total**2 / 2
+        share = np.clip(spread / sigma**2, 0.1, 0.85)  # of a Gaussian source as wide as the window: a half
+        wanted = np.clip(sigma * np.sqrt(share / (1 - share)), 0.5, most)
+        leap = np.minimum(1, sigma / np.maximum(np.hypot(*shift.T), 1e-9))  # faint light asks for leaps; the peak is nearer
+        place = place + np.nan_to_num(shift * leap[:, None])
+        new = np.where(total > ADAPT * noise, wanted, guess)
+        settled = np.nanmax(np.abs(shift), initial=0) < 1e-4 and np.abs(new / sigma - 1).max(initial=0) < 1e-3
+        sigma = new
+        if settled:
+            break
+    total, _, _, noise, spread = window_moments(stamps.data, stamps, place, sigma, gain)
+    allowed = np.maximum(half * 0.5, 2.0)
+    good = (total > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
+    error = np.where(good[:, None], 2 * spread / total[:, None], np.nan)
+    return np.where(good[:, None], place, middle), np.where(good, sigma, guess), error
+
+
+def window_moments(data, stamps: Stamps, place, sigma, gain: float = np.inf):
+    """Light below a round Gaussian window, as products of vectors, for the window is a product of x and y.
+
+    Returns:
+        total (n,), first moments (n, 2), mean second moment (n,); of their noise: the sd of the total (n,) and of the
+        first moments (n, 2).
+    """
+    dx, dy = stamps.x - place[:, :1], stamps.y - place[:, 1:]
+    in_x, in_y = (np.exp(-0.5 * (d / sigma[:, None]) ** 2) for d in (dx, dy))
+    by_row = data @ np.stack([in_x, in_x * dx, in_x * dx**2], axis=2)  # (n, s, 3)
+    flat, along_x, along_x2 = ((in_y * by_row[:, :, i]).sum(axis=1) for i in range(3))
+    along_y, along_y2 = ((in_y * dy**power * by_row[:, :, 0]).sum(axis=1) for power in (1, 2))
+    first, second = np.stack([along_x, along_y], axis=1), (along_x2 + along_y2) / 2
+    wx, wy = in_x**2, in_y**2
+    photons = np.zeros((len(data), 3))
+    if np.isfinite(gain):
+        by_row = data @ np.stack([wx, wx * dx**2], axis=2)
+        photons = np.stack([(wy * by_row[:, :, 0]).sum(1), (wy * by_row[:, :, 1]).sum(1), (wy * dy**2 * by_row[:, :, 0]).sum(1)], axis=1)
+        photons = np.maximum(photons, 0) / gain
+    sky = np.stack([wx.sum(1) * wy.sum(1), (wx * dx**2).sum(1) * wy.sum(1), wx.sum(1) * (wy * dy**2).sum(1)], axis=1)
+    noise = np.sqrt(sky * stamps.variance[:, None] + photons)
+    return flat, first, second, noise[:, 0], noise[:, 1:]
+
+
+def moments(stamps: Stamps, place, near, sigma) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """rms along major and minor axis, and the angle of the major axis, of the light above the noise ``near`` the box.
+
+    A pixel counts where the mean of the nine around it is above 3 of its own sigma. Without any: a round source of ``sigma``.
+    """
+    bright = near & (mean_of_nine(stamps.data) > np.sqrt(stamps.variance)[:, None, None])
+    light = np.where(bright, stamps.data, 0)
+    total, by_x, by_y = light.sum(axis=(1, 2)), light.sum(axis=1), light.sum(axis=2)
+    x, y = stamps.x - place[:, :1], stamps.y - place[:, 1:]
+    mean_x, mean_y = (by_x * x).sum(1) / total, (by_y * y).sum(1) / total
+    xx, yy = (by_x * x**2).sum(1) / total - mean_x**2, (by_y * y**2).sum(1) / total - mean_y**2
+    xy = ((light @ x[:, :, None])[:, :, 0] * y).sum(1) / total - mean_x * mean_y
     mean, difference = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     least = 1 / 12  # of a single pixel
-    a, b = np.sqrt(max(mean + difference, least)), np.sqrt(max(mean - difference, least))
-    return float(min(a, half.max())), float(min(b, half.max())), float(0.5 * np.arctan2(2 * xy, xx - yy))
+    a, b = (np.sqrt(np.clip(v, least, None)) for v in (mean + difference, mean - difference))
+    seen = (total > 0) & np.isfinite(a) & np.isfinite(b)
+    return np.where(seen, a, sigma), np.where(seen, b, sigma), np.where(seen, 0.5 * np.arctan2(2 * xy, xx - yy), 0.0)
 
 
-def windowed_centroid(stamp: Stamp, middle, half, sigma: float):
-    """Centroid under a Gaussian window that follows it, as SExtractor's XWIN_IMAGE; errors from the sky noise.
-
-    Returns x, y, x_err, y_err and whether it stayed near the middle of the box; if not, that middle.
-    """
-    x, y = middle
-    for _ in range(60):
-        w = np.exp(-((stamp.x - x) ** 2 + (stamp.y - y) ** 2) / (2 * sigma**2))
-        light = w * stamp.data
-        total = light.sum()
-        if not total > 0:
-            break
-        dx, dy = 2 * (light * (stamp.x - x)).sum() / total, 2 * (light * (stamp.y - y)).sum() / total
-        step = min(1.0, sigma / max(np.hypot(dx, dy), 1e-9))  # faint light asks for leaps; the peak is nearer
-        x, y = x + step * dx, y + step * dy
-        if np.hypot((x - middle[0]) / max(half[0], 2), (y - middle[1]) / max(half[1], 2)) > 0.7:
-            break
-        if np.hypot(dx, dy) < 1e-3:
-            spread = [2 * np.sqrt((w**2 * stamp.variance * d**2).sum()) / total for d in (stamp.x - x, stamp.y - y)]
-            return x, y, spread[0], spread[1], True
-    return float(middle[0]), float(middle[1]), np.nan, np.nan, False
+def mean_of_nine(data: np.ndarray) -> np.ndarray:
+    """Of each pixel and the eight around it; pixels beyond the stamp are 0."""
+    padded = np.pad(data, ((0, 0), (1, 1), (1, 1)))
+    in_x = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
+    return (in_x[:, :-2] + in_x[:, 1:-1] + in_x[:, 2:]) / 9
 
 
-def kron_radius(stamp: Stamp, x: float, y: float, a: float, b: float, theta: float) -> float:
-    """First moment of the light over the elliptical radius, in units of ``a``, within 6 of them."""
-    radius = elliptical_radius(stamp, x, y, a, b, theta)
-    inside = radius <= 6
-    total = stamp.data[inside].sum()
-    if not total > 0:
-        return LEAST / KRON
-    first = (radius * stamp.data)[inside].sum() / total
-    return float(np.clip(first, LEAST / KRON, 2.4))
+def kron_radius(stamps: Stamps, place, a, b, theta) -> np.ndarray:
+    """First moment of the light over the elliptical radius, in units of ``a``, within 6 of them (Kron 1980, ApJS 43, 305)."""
+    radius = elliptical_radius(*stamps.offsets(place), a, b, theta)[0]
+    light = np.where(radius <= 6, stamps.data, 0)
+    kron = (radius * light).sum(axis=(1, 2)) / light.sum(axis=(1, 2))
+    return np.where(np.isfinite(kron), np.clip(kron, LEAST_KRON, 4), LEAST_KRON)
 
 
-def elliptical_radius(stamp: Stamp, x: float, y: float, a: float, b: float, theta: float) -> np.ndarray:
-    dx, dy = stamp.x - x, stamp.y - y
-    along, across = dx * np.cos(theta) + dy * np.sin(theta), -dx * np.sin(theta) + dy * np.cos(theta)
-    return np.hypot(along / a, across / b)
-
-
-def coverage(stamp: Stamp, x: float, y: float, a: float, b: float, theta: float) -> np.ndarray:
-    """(h, w) exact part of each pixel in an ellipse, by photutils."""
-    from photutils.geometry import elliptical_overlap_grid
-
-    height, width = stamp.data.shape
-    left, low = stamp.x[0, 0] - 0.5 - x, stamp.y[0, 0] - 0.5 - y
-    return elliptical_overlap_grid(left, left + width, low, low + height, width, height, a, b, theta, 1, 1)
-
-
-def half_light_radius(stamp: Stamp, shape: Shape, total: float) -> float:
-    """Radius of the circle that holds half of ``total``; by the light sorted by radius, each pixel spread over its area."""
-    radius = np.hypot(stamp.x - shape.x, stamp.y - shape.y).ravel()
-    order = np.argsort(radius)
-    growth = np.cumsum(stamp.data.ravel()[order])
-    beyond = np.flatnonzero(growth >= total / 2)
-    if not len(beyond):
-        return np.nan
-    # up to this pixel the circle has the area of so many pixels
-    return float(np.sqrt((beyond[0] + 0.5) / np.pi))
+def elliptical_radius(dx, dy, a, b, theta):
+    """(n, s, s) radius in units of the ellipse, and the coordinates along and across its major axis."""
+    c, s = np.cos(theta)[:, None, None], np.sin(theta)[:, None, None]
+    along, across = dx * c + dy * s, dy * c - dx * s
+    return np.sqrt((along / a[:, None, None]) ** 2 + (across / b[:, None, None]) ** 2), along, across

@@ -129,9 +129,12 @@ def header_cards(catalog: Table):
     for key, name, comment in (
         ("APERRAD", "aperture_radius", "[pix] radius of flux_aper"),
         ("FRMFWHM", "frame_fwhm", "[pix] FWHM of the frame's stars"),
+        ("NSTARS", "stars", "stars that gave the aperture losses; 0: a guess"),
     ):
         if name in meta:
             yield key, (meta[name], comment)
+    for number, (band, scale) in enumerate(meta.get("noise_scale", {}).items(), start=1):
+        yield f"NOISESC{number}"[:8], (scale, f"true over white noise in apertures, {ascii_only(band)}")
     for bit, meaning in meta.get("flag_bits", {}).items():
         yield f"FLAG{int(bit)}", (ascii_only(meaning)[:68], "")
     for key, name in (("PROGVER", "version"), ("WEIGHTS", "weights"), ("WGTHASH", "weights_sha256"), ("STRETCH", "stretch")):

@@ -10,22 +10,28 @@ from astroyolo_cli.columns import (
     BAD_PIXELS,
     BLENDED,
     CENTROID_FAILED,
+    COLUMNS,
     EDGE,
     FLAGS,
+    FWHM_OUTSIDE,
+    MORPHOLOGY_UNSURE,
     PHOTOMETRY_FAILED,
     SATURATED,
     SEAM,
+    SURVEY_MASK,
+    columns_for,
     decode_flags,
 )
 from astroyolo_cli.detections import Detections
-from astroyolo_cli.measure import measure
+from astroyolo_cli.measure import flag_untrained_fwhm, measure
+from astroyolo_cli.photometry import Moffat, coverage
 from conftest import make_frame, star, tan_wcs
 
 
-def detections(boxes, p_galaxy=0.1) -> Detections:
+def detections(boxes, p_galaxy=0.1, p_disk=0.5) -> Detections:
     n = len(boxes)
-    fill = np.full(n, 0.5, np.float32)
-    return Detections(np.array(boxes, np.float32).reshape(n, 4), fill + 0.4, fill * 0 + np.float32(p_galaxy), fill, np.zeros(n, bool))
+    score, p_galaxy, p_disk = (np.full(n, value, np.float32) for value in (0.9, p_galaxy, p_disk))
+    return Detections(np.array(boxes, np.float32).reshape(n, 4), score, p_galaxy, p_disk, np.zeros(n, bool))
 
 
 def flat(frame, noise=1.0, sky=0.0):
@@ -118,7 +124,7 @@ def test_a_disk_has_its_flux_angle_and_half_light(angle):
     image = exponential((160, 160), 80.3, 79.6, 6.0, 0.5, angle, 50000.0) + rng.normal(0, 1, (160, 160))
     frame = make_frame({"r": image})
     # the box of D_sg's rule: 8 % of the peak lies 2.5 scale lengths out
-    catalog = measure(frame, detections(around([(80.3, 79.6)], 14), p_galaxy=1.0), flat(frame))
+    catalog = measure(frame, detections(around([(80.3, 79.6)], 14), p_galaxy=1.0, p_disk=0.9), flat(frame))
     row = catalog[0]
     assert row["flux"] == pytest.approx(50000, rel=0.1)
     wrong = (row["theta"] - np.degrees(angle) + 90) % 180 - 90
@@ -202,3 +208,175 @@ def test_flags_are_single_bits_and_decode():
 def test_a_single_pixel_frame():
     frame = make_frame({"r": np.ones((1, 1))})
     assert len(measure(frame, detections([[-0.5, -0.5, 0.5, 0.5]]), flat(frame))) == 1
+
+
+def moffat(shape, x, y, fwhm, flux, beta=3.0, n=5) -> np.ndarray:
+    """A Moffat star, oversampled five times."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    dx, dy = ((np.arange(length * n) - (n - 1) / 2) / n - middle for length, middle in zip(shape[::-1], (x, y)))
+    light = (1 + (dx[None] ** 2 + dy[:, None] ** 2) / alpha**2) ** -beta
+    light *= flux * (beta - 1) / (np.pi * alpha**2) / n**2
+    return light.reshape(shape[0], n, shape[1], n).sum(axis=(1, 3))
+
+
+def moffat_field(beta, flux=20000.0, fwhm=3.5, seed=0, size=400):
+    """Twenty-five isolated stars on white noise of 1."""
+    rng = np.random.default_rng(seed)
+    places = np.array([(x, y) for y in range(40, size, 80) for x in range(40, size, 80)]) + rng.uniform(-0.5, 0.5, (25, 2))
+    image = rng.normal(0, 1, (size, size))
+    for x, y in places:
+        j, i = int(y) - 40, int(x) - 40
+        patch = np.s_[max(j, 0) : j + 80, max(i, 0) : i + 80]
+        image[patch] += moffat(image[patch].shape, x - patch[1].start, y - patch[0].start, fwhm, flux, beta)
+    return image, places
+
+
+@pytest.mark.parametrize("beta", [2.5, 3.0, 4.5])
+def test_stars_lose_nothing_to_the_wings_of_their_profile(beta):
+    image, places = moffat_field(beta)
+    frame = make_frame({"r": image})
+    catalog = measure(frame, detections(boxes_off_centre(places, 7)), flat(frame))
+    assert abs(2.5 * np.log10(np.median(catalog["flux"]) / 20000)) < 0.02
+    assert catalog.meta["frame_fwhm"] == pytest.approx(3.6, abs=0.1)  # 3.5 and the pixel
+    assert np.median(np.hypot(catalog["x"] - places[:, 0], catalog["y"] - places[:, 1])) < 0.02
+
+
+@pytest.mark.parametrize("scale, q", [(3.0, 1.0), (4.0, 0.6), (6.0, 0.4)])
+def test_total_magnitudes_of_disks(scale, q):
+    image = exponential((200, 200), 100.2, 99.7, scale, q, 0.5, 40000.0) + np.random.default_rng(0).normal(0, 1, (200, 200))
+    frame = make_frame({"r": image})
+    row = measure(frame, detections(around([(100, 100)], 2.5 * scale), p_galaxy=1.0, p_disk=1.0), flat(frame))[0]
+    assert abs(2.5 * np.log10(row["flux"] / 40000)) < 0.1
+
+
+def test_a_galaxy_called_star_keeps_its_light():
+    image, places = moffat_field(3.0)
+    galaxy = exponential((120, 120), 60, 60, 6.0, 0.8, 0.3, 40000.0)
+    image[140:260, 140:260] += galaxy - moffat((120, 120), *(places[12] - 140), 3.5, 20000.0)
+    boxes = boxes_off_centre(places, 7)
+    boxes[12] = [185, 185, 215, 215]
+    frame = make_frame({"r": image})
+    catalog = measure(frame, detections(boxes), flat(frame))
+    assert catalog["flux"][12] == pytest.approx(40000, rel=0.15)
+
+
+@pytest.mark.parametrize("a, b, theta", [(2.0, 2.0, 0.0), (6.3, 6.3, 0.0), (8.0, 3.0, 0.7), (12.0, 2.0, -1.2), (5.0, 1.6, 1.5)])
+def test_coverage_is_that_of_photutils(a, b, theta):
+    from photutils.geometry import elliptical_overlap_grid
+
+    pixels = np.arange(-15, 16)
+    dx, dy = pixels[None, None] - 0.3, pixels[None, :, None] + 0.4
+    ours = coverage(dx, dy, *(np.array([v]) for v in (a, b, theta)))[0]
+    theirs = elliptical_overlap_grid(-15.8, 15.2, -15.1, 15.9, 31, 31, a, b, theta, 1, 1)
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=2e-3 if b > 2.5 or a == b else 1e-2)
+    assert np.abs(ours - theirs).max() < 0.1
+
+
+def test_aperture_errors_are_those_of_sep():
+    sep = pytest.importorskip("sep")
+    image, places = star_field(n=20, flux=3000)
+    frame = make_frame({"r": image}, gain={"r": 2.0})
+    catalog = measure(frame, detections(around(places, 9)), flat(frame))
+    radius = catalog.meta["aperture_radius"]
+    flux, error, _ = sep.sum_circle(image.astype(np.float32), catalog["x"], catalog["y"], radius, err=1.0, gain=2.0, subpix=0)
+    np.testing.assert_allclose(catalog["flux_aper"], flux, rtol=2e-3)
+    np.testing.assert_allclose(catalog["flux_aper_err"], error * catalog.meta["noise_scale"]["r"], rtol=0.12)
+
+
+def test_errors_hold_on_resampled_noise():
+    from scipy.ndimage import gaussian_filter
+
+    pulls = {"flux": [], "x": []}
+    for seed in range(3):
+        image, places = star_field(flux=1500, noise=0.0, seed=seed)
+        noise = gaussian_filter(np.random.default_rng(seed + 9).normal(0, 1, image.shape), 0.8)
+        frame = make_frame({"r": image + noise / noise.std()})
+        catalog = measure(frame, detections(boxes_off_centre(places, 9, seed)), flat(frame))
+        pulls["flux"].append((catalog["flux"] - np.median(catalog["flux"])) / catalog["flux_err"])
+        pulls["x"].append((catalog["x"] - places[:, 0]) / catalog["x_err"])
+        assert catalog.meta["noise_scale"]["r"] > 1.8
+    for values in pulls.values():
+        assert 0.7 < np.std(np.concatenate(values)) < 1.4
+
+
+def test_moffat_radii_and_parts_are_inverse():
+    profile = Moffat(4.0, 2.7)
+    assert profile.part_within(profile.radius_of(0.37)) == pytest.approx(0.37)
+
+
+def test_size_of_a_gaussian():
+    image, places = star_field(n=25, flux=50000, fwhm=5.0)
+    frame = make_frame({"r": image})
+    catalog = measure(frame, detections(around(places, 10)), flat(frame))
+    sigma = np.hypot(5 / 2.3548, np.sqrt(1 / 12))  # and the pixel
+    assert np.median(catalog["r50"]) == pytest.approx(1.1774 * sigma, rel=0.02)
+    assert np.median(catalog["a"]) == pytest.approx(sigma, rel=0.06)
+    assert np.median(catalog["fwhm"]) == pytest.approx(2.3548 * sigma, rel=0.03)
+
+
+def test_bad_pixels_are_mirrored():
+    image, places = star_field(n=25, flux=20000)
+    whole = make_frame({"r": image})
+    x, y = np.rint(places[7]).astype(int)
+    image = image.copy()
+    image[y - 1, x + 2] = np.nan
+    hurt = make_frame({"r": image})
+    found = detections(around(places, 9))
+    a, b = measure(whole, found, flat(whole)), measure(hurt, found, flat(hurt))
+    assert b["flags"][7] & BAD_PIXELS and b["flux"][7] == pytest.approx(a["flux"][7], rel=0.02)
+
+
+def test_weights_give_the_errors():
+    image, places = star_field(n=25, flux=3000)
+    plain = make_frame({"r": image})
+    weighted = make_frame({"r": image}, weights={"r": np.full(image.shape, 0.25, np.float32)})
+    found = detections(around(places, 9))
+    a, b = measure(plain, found, flat(plain)), measure(weighted, found, flat(weighted))
+    assert np.median(b["x_err"] / a["x_err"]) == pytest.approx(2, rel=0.1)
+
+
+def test_boxes_that_make_no_sense_are_flagged_and_hurt_no_other():
+    image, places = star_field(n=9)
+    frame = make_frame({"r": image}, wcs=tan_wcs())
+    good = around(places, 9)
+    bad = [[np.nan] * 4, [50, 50, 40, 40], [900, 900, 950, 950], [-1e9, 3, 1e9, 9]]
+    alone, catalog = (measure(frame, detections(b), flat(frame)) for b in (good, good + bad[:3]))
+    np.testing.assert_allclose(catalog["flux"][:9], alone["flux"])
+    assert (catalog["flags"][9:] & PHOTOMETRY_FAILED > 0).all() and catalog["flux"].mask[9:].all()
+    assert len(measure(frame, detections(bad), flat(frame))) == 4
+
+
+def test_thousands_of_sources_in_a_crowd():
+    rng = np.random.default_rng(0)
+    frame = make_frame({"r": rng.normal(0, 1, (300, 300))})
+    catalog = measure(frame, detections(around(rng.uniform(0, 299, (5000, 2)), 6)), flat(frame))
+    assert len(catalog) == 5000 and (catalog["id"] == np.arange(1, 5001)).all()
+
+
+def test_an_empty_catalog_has_every_column():
+    frame = make_frame({"r": np.ones((20, 30)), "g": np.ones((20, 30))}, unit="adu")
+    catalog = measure(frame, Detections.empty(), flat(frame))
+    wanted = columns_for(("r", "g"))
+    assert catalog.colnames == [c.name for c in wanted] and len(wanted) == len(COLUMNS) + 8
+    assert all(catalog[c.name].dtype == np.dtype(c.dtype) for c in wanted)
+    assert str(catalog["flux_g"].unit) == "adu"
+
+
+def test_flags_of_the_mask_the_morphology_and_the_seeing():
+    image, places = star_field(n=9)
+    mask = np.zeros(image.shape, bool)
+    mask[int(places[0, 1]), int(places[0, 0])] = True
+    frame = make_frame({"r": image}, survey_mask=mask)
+    catalog = measure(frame, detections(around(places, 9), p_galaxy=0.9), flat(frame))
+    assert (catalog["flags"] & SURVEY_MASK > 0).tolist() == [True] + [False] * 8
+    assert (catalog["flags"] & MORPHOLOGY_UNSURE > 0).all()
+    flag_untrained_fwhm(catalog, 2.0, 8.0)
+    assert not (catalog["flags"] & FWHM_OUTSIDE).any()
+    flag_untrained_fwhm(catalog, 5.0, 8.0)
+    assert (catalog["flags"] & FWHM_OUTSIDE > 0).all()
+
+
+def test_columns_have_valid_ucds():
+    from astropy.io.votable.ucd import check_ucd
+
+    assert all(check_ucd(c.ucd, check_controlled_vocabulary=True) for c in columns_for(("r", "g")))

@@ -74,6 +74,7 @@ def test_fits_has_units_meanings_flags_and_provenance(tmp_path, catalog):
     number = catalog.colnames.index("ra") + 1
     assert header[f"TUCD{number}"] == "pos.eq.ra;meta.main" and "ICRS" in header[f"TCOMM{number}"]
     assert all(header[f"FLAG{bit}"] for bit in FLAGS)
+    assert header["NSTARS"] == catalog.meta["stars"] and header["NOISESC1"] >= 1
     assert header["TILE"] == 512 and "00ff" in str(header["HISTORY"])
 
 
