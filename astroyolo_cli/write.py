@@ -140,7 +140,7 @@ def header_cards(catalog: Table):
     for key, name in (("PROGVER", "version"), ("WEIGHTS", "weights"), ("WGTHASH", "weights_sha256"), ("STRETCH", "stretch")):
         if name in made:
             yield key, ascii_only(str(made[name]))[:68]
-    for key, name in (("TILE", "tile"), ("OVERLAP", "overlap"), ("MINSCORE", "min_score"), ("MAXDET", "max_det")):
+    for key, name in (("TILE", "tile"), ("OVERLAP", "overlap"), ("MINSCORE", "min_score"), ("MAXDET", "max_det"), ("VIEWS", "views")):
         if name in made:
             yield key, made[name]
 

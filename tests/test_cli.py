@@ -18,7 +18,7 @@ def network(monkeypatch):
     """Detection by a network that reports one box."""
     from astroyolo_cli.model import engine
 
-    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46)]))
+    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46), (475, 465, 491, 481)]))
 
 
 @pytest.fixture

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from astroyolo_cli.pipeline import DetectSettings, detect
+from astroyolo_cli import pipeline
+from astroyolo_cli.pipeline import DetectSettings
 from conftest import FakeEngine, make_frame, star, tan_wcs
+
+
+def detect(frame, engine, **settings):
+    """By one view: the fake network says the same box of a turned image, which two views would take for two sources."""
+    return pipeline.detect(frame, engine, DetectSettings(views=1, **settings))
 
 
 def rich_field(shape=(300, 400), seed=0):
@@ -38,7 +44,7 @@ def test_memory_holds_one_batch_of_tiles_whatever_the_frame(batch):
     engine = FakeEngine([(250, 250, 262, 262)])
     frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (1400, 1400))})
     reference = detect(frame, FakeEngine([(250, 250, 262, 262)])).catalog
-    catalog = detect(frame, engine, DetectSettings(batch=batch)).catalog
+    catalog = detect(frame, engine, batch=batch).catalog
     assert max(shape[0] for shape in engine.shapes) <= batch
     np.testing.assert_array_equal(catalog["xmin"], reference["xmin"])
 
@@ -53,7 +59,7 @@ def test_what_lies_in_the_padding_is_dropped():
 def test_the_score_threshold():
     field = rich_field()
     assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29)).catalog) == 0
-    assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29), DetectSettings(min_score=0.2)).catalog) == 1
+    assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29), min_score=0.2).catalog) == 1
 
 
 def test_rival_boxes_of_one_source_are_one_row():
@@ -66,3 +72,9 @@ def test_pictures_go_through_as_they_are():
     grey = np.random.default_rng(0).uniform(0, 0.2, (80, 90)).astype(np.float32)
     picture = make_frame({"R": grey, "G": grey, "B": grey}, reference="G", stretched=True)
     assert len(detect(picture, FakeEngine([(9, 9, 19, 19)])).catalog) == 1
+
+
+def test_two_views_of_a_symmetric_box_agree():
+    field = rich_field((512, 512))
+    catalog = pipeline.detect(field, FakeEngine([(250, 240, 261, 271)], score=0.8)).catalog
+    assert len(catalog) == 1 and catalog["score"][0] == pytest.approx(0.8, abs=1e-4)

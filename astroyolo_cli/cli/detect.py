@@ -82,7 +82,7 @@ def detect_settings(options_given: dict):
         raise click.UsageError(f"--tile {tile}: must be a multiple of 32, the network's coarsest stride; try {round(tile / 32) * 32}")
     if overlap >= tile:
         raise click.UsageError(f"--overlap {overlap}: must be less than --tile {tile}; the default is 128")
-    names = {"tile": "tile", "overlap": "overlap", "min_score": "min_score", "max_det": "max_det", "batch": "batch_size"}
+    names = {"tile": "tile", "overlap": "overlap", "min_score": "min_score", "max_det": "max_det", "views": "views", "batch": "batch_size"}
     return DetectSettings(**{field: options_given[option] for field, option in names.items()})
 
 

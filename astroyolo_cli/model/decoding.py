@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..consensus import consensus, half_turned
 from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
 from .checkpoint import Calibration
 
@@ -24,17 +25,40 @@ def cell_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
+def detections_of_images(engine, images: np.ndarray, least: float, max_det: int, views: int) -> list[Detections]:
+    """What each of a batch of square images holds, by one or two views, with raw scores of at least ``least``.
+
+    Args:
+        engine: callable as in engine.py, with a card.
+        images: (B, 3, side, side) float32.
+        views: 1, or 2 for the consensus with the images turned by 180 degrees.
+    """
+    side = images.shape[-1]
+    seen = decoded(engine(images), side, least, max_det, engine.card.calibration)
+    if views == 1:
+        return seen
+    turned = np.ascontiguousarray(images[:, :, ::-1, ::-1])
+    other = decoded(engine(turned), side, least, max_det, engine.card.calibration)
+    return [consensus(a, half_turned(b, side)) for a, b in zip(seen, other)]
+
+
+def decoded(outputs, side: int, least: float, max_det: int, calibration) -> list[Detections]:
+    batch = len(outputs["detection"])
+    one = [{head: output[i] for head, output in outputs.items()} for i in range(batch)]
+    return [detections_of_tile(o, (side, side), least, max_det, calibration) for o in one]
+
+
 def detections_of_tile(
-    outputs: dict[str, np.ndarray], size: tuple[int, int], min_score: float, max_det: int, calibration: dict[str, Calibration]
+    outputs: dict[str, np.ndarray], size: tuple[int, int], least: float, max_det: int, calibration: dict[str, Calibration]
 ) -> Detections:
     """What one tile holds.
 
     Args:
         outputs: head -> (cells, outputs) float32, raw.
         size: (height, width) of the tile in pixels.
-        min_score: sources of a lower score are dropped.
+        least: cells of a lower raw score are not looked at.
         max_det: at most so many boxes are looked at, the best ones.
-        calibration: head -> what makes its logits those of probabilities; absent heads stay as they are.
+        calibration: of the class heads; the score stays raw, see ``calibrated``.
 
     Returns:
         Boxes in pixels of the tile, the centre of its first pixel at 0; doubles dropped as the paper does,
@@ -42,8 +66,7 @@ def detections_of_tile(
     """
     raw = outputs["detection"]
     score = probability(raw[:, 4])
-    detection = calibration.get("detection", UNCALIBRATED)
-    rows = np.flatnonzero(score >= detection.before(min_score))
+    rows = np.flatnonzero(score >= least)
     rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
     corners, strides = (part[rows] for part in cell_grid(*size))
     p_galaxy, p_disk = (
@@ -51,14 +74,20 @@ def detections_of_tile(
         for head in ("star_galaxy", "smooth_disk")
     )
     found = Detections(boxes_of(raw[rows], corners, strides), score[rows], p_galaxy, p_disk, np.zeros(len(rows), bool))
-    return calibrated(fade_overlapping(join_concentric(suppress(drop_doubles(found)))), detection, min_score)
+    return fade_overlapping(join_concentric(suppress(drop_doubles(found))))
 
 
-def calibrated(found: Detections, detection: Calibration, min_score: float) -> Detections:
-    """Scores as probabilities, after all that the boxes' overlaps do to them; the sources that reach ``min_score``."""
+def calibrated(found: Detections, calibration: dict[str, Calibration], min_score: float) -> Detections:
+    """Scores as probabilities, after all that overlaps and views do to them; the sources that reach ``min_score``."""
     clipped = np.clip(found.score.astype(np.float64), 1e-9, 1 - 1e-9)
-    score = probability(np.log(clipped / (1 - clipped)), detection)
+    score = probability(np.log(clipped / (1 - clipped)), calibration.get("detection", UNCALIBRATED))
     return Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(score >= min_score)
+
+
+def least_raw_score(calibration: dict[str, Calibration], min_score: float, views: int) -> float:
+    """The raw score down to which a view must be read, so that nothing of ``min_score`` is missed."""
+    least = calibration.get("detection", UNCALIBRATED).before(min_score)
+    return least if views == 1 else least / 3
 
 
 def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import torch
 
 from ..detections import centers
 from ..model.assign import assign
-from ..model.checkpoint import Calibration
-from ..model.decoding import detections_of_tile
+from ..model.checkpoint import Calibration, Card
+from ..model.decoding import detections_of_images
 from ..model.network import decode, grid
 from ..stretch import Stretch
 from .augment import SIZE, Sample, canvas_sample, field_sample
@@ -61,10 +61,19 @@ def held_out_canvas(data: Data, rng) -> Sample:
     return canvas_sample(lambda r: data.cutouts[data.cutout_rows[r.integers(len(data.cutout_rows))]], Stretch(), rng, augment=True)
 
 
+class Uncalibrated:
+    """The network as an engine whose card calibrates nothing."""
+
+    def __init__(self, model):
+        self.model, self.card = model, Card(size=model.size)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return {head: output.float().numpy() for head, output in self.model(torch.from_numpy(images)).items()}
+
+
 def judge_field(model, sample: Sample) -> tuple[Opinions, Opinions]:
     """The field's detections: is each real; and of the real ones, is it a galaxy."""
-    outputs = {name: o[0].float().numpy() for name, o in model(torch.from_numpy(sample.image[None])).items()}
-    found = detections_of_tile(outputs, (SIZE, SIZE), LOWEST, 3000, {})
+    (found,) = detections_of_images(Uncalibrated(model), sample.image[None], LOWEST, 3000, views=2)
     source = match(found.xyxy, sample.boxes)
     counts = (source >= 0) | ~inside_any(centers(found.xyxy), sample.ignored)
     real = Opinions(logit(found.score[counts]), source[counts] >= 0)
