@@ -1,39 +1,53 @@
-"""Fill the README's outputs by running its commands: python docs/make_readme.py (from the repository's root).
+"""Fill README.md and weights/README.md by running the commands that they show (from the repository's root).
 
-README.md is made of docs/README.in.md; a line ``@run COMMAND`` becomes the command and what it prints.
+    ASTROYOLO_DATA=... python docs/make_readme.py
+
+A line ``@run COMMAND`` of docs/README.in.md and docs/weights.in.md becomes the command and what it prints.
 """
 
+import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MOST_LINES = 14
+MOST_LINES = 24
+PAGES = {"docs/README.in.md": "README.md", "docs/weights.in.md": "weights/README.md"}
 
 
 def main() -> None:
-    template = (ROOT / "docs" / "README.in.md").read_text()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "examples").symlink_to(ROOT / "examples")
-        filled = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), template, flags=re.M)
-    (ROOT / "README.md").write_text(filled.replace("@columns", columns()))
+    for template, page in PAGES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("examples", "benchmarks"):
+                (Path(folder) / name).symlink_to(ROOT / name)
+            text = (ROOT / template).read_text()
+            filled = re.sub(r"^@run (.*)$", lambda match, where=folder: transcript(match[1], where), text, flags=re.M)
+            (ROOT / page).write_text(filled.replace("@columns", columns()).replace("@scores", scores()))
 
 
 def transcript(command: str, folder: str) -> str:
     """The command and its output, as on a terminal, cut after some lines."""
-    program = command.replace("astroyolo", shlex.quote(str(Path(sys.executable).parent / "astroyolo")))
-    done = subprocess.run(program, shell=True, cwd=folder, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{command}: {done.stderr}")
     lines = [line.rstrip() for line in (done.stdout + done.stderr).splitlines()]
     kept = lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], "..."]
     return "\n".join(["```console", f"$ {command}", *kept, "```"])
 
 
+def scores() -> str:
+    """What the embedded weights' card says of them."""
+    from astroyolo_cli.model.checkpoint import embedded, load
+
+    card = load(embedded()["nano"])[1]
+    return "\n".join(f"- {name.replace('_', ' ')}: {100 * value:.1f} %" for name, value in sorted(card.scores.items()))
+
+
 def columns() -> str:
     """The table of the catalog's columns."""
-    sys.path.insert(0, str(ROOT))
     from astroyolo_cli.columns import BAND_COLUMNS, COLUMNS
 
     rows = ["| column | unit | meaning |", "| --- | --- | --- |"]

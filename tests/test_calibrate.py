@@ -5,35 +5,30 @@ import pytest
 
 from astroyolo_cli.model.checkpoint import Calibration
 from astroyolo_cli.model.decoding import probability
-from astroyolo_cli.train.calibrate import Opinions, fit_line, fit_temperature, match
+from astroyolo_cli.train.calibrate import Opinions, fit_temperature, match
 
 
-def opinions(temperature, offset, n=40_000, seed=0):
-    """Logits that are too sharp or shifted in a known way: p = sigmoid((logit - offset) / temperature)."""
+def opinions(temperature, n=40_000, seed=0):
+    """Logits that are too sharp or too flat in a known way: p = sigmoid(logit / temperature)."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 3, n)
-    return Opinions(logits, rng.random(n) < 1 / (1 + np.exp(-(logits - offset) / temperature)))
-
-
-def test_the_line_finds_both_numbers():
-    fit = fit_line(opinions(2.0, -0.7))
-    assert fit.temperature == pytest.approx(2.0, rel=0.05) and fit.offset == pytest.approx(-0.7, abs=0.1)
+    return Opinions(logits, rng.random(n) < 1 / (1 + np.exp(-logits / temperature)))
 
 
 def test_the_temperature_is_found():
-    assert fit_temperature(opinions(0.5, 0.0)).temperature == pytest.approx(0.5, rel=0.06)
+    assert fit_temperature(opinions(0.5)).temperature == pytest.approx(0.5, rel=0.06)
 
 
 def test_calibrated_probabilities_are_frequencies():
-    data = opinions(3.0, 1.0)
-    p = probability(data.logits, fit_line(data))
+    data = opinions(3.0)
+    p = probability(data.logits, fit_temperature(data))
     for low in (0.1, 0.4, 0.8):
         here = (p >= low) & (p < low + 0.1)
         assert data.truth[here].mean() == pytest.approx(p[here].mean(), abs=0.03)
 
 
 def test_one_sided_data_change_nothing():
-    assert fit_line(Opinions(np.array([1.0, 2.0]), np.array([True, True]))) == Calibration()
+    assert fit_temperature(Opinions(np.array([1.0, 2.0]), np.array([True, True]))) == Calibration()
 
 
 @pytest.mark.parametrize("p", [0.01, 0.3, 0.9])

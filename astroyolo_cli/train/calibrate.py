@@ -1,6 +1,7 @@
-"""Make scores and class probabilities say what they mean, on what was held out from training.
+"""Make class probabilities say what they mean, on what was held out from training.
 
-Platt's logistic fit (1999) for the score, one temperature for each class head (Guo et al. 2017, arXiv:1706.04599).
+One temperature for each class head (Guo et al. 2017, arXiv:1706.04599). The score stays the network's own: fitted on simulated
+fields it promised too much on real ones, while as it comes it is near the part that sep confirms (weights/README.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ..stretch import Stretch
 from .augment import SIZE, Sample, canvas_sample, field_sample
 from .batches import Data, collate
 
-LOWEST = 0.03  # score down to which detections are looked at
+LOWEST = 0.1  # raw score down to which detections are looked at
+MOST_BOXES = 3000
 NEAR = 0.3  # of the true box's shorter side, within which a detection is that source
 MOST_FIELDS, CANVASES = 60, 40
 IDENTITY = Calibration()
@@ -42,9 +44,8 @@ def calibrate(model, data: Data, seed: int = 0) -> dict[str, Calibration]:
     """Head -> calibration, for the heads that the held-out data can judge."""
     fitted = {}
     if data.fields:
-        real, galaxy = zip(*(judge_field(model, sample) for sample in held_out_fields(data)))
-        fitted["detection"] = fit_line(Opinions.joined(list(real)))
-        fitted["star_galaxy"] = fit_temperature(Opinions.joined(list(galaxy)))
+        galaxy = [judge_field(model, sample) for sample in held_out_fields(data)]
+        fitted["star_galaxy"] = fit_temperature(Opinions.joined(galaxy))
     if data.cutouts:
         rng = np.random.default_rng(seed)
         disk = [judge_canvas(model, held_out_canvas(data, rng)) for _ in range(CANVASES)]
@@ -71,14 +72,12 @@ class Uncalibrated:
         return {head: output.float().numpy() for head, output in self.model(torch.from_numpy(images)).items()}
 
 
-def judge_field(model, sample: Sample) -> tuple[Opinions, Opinions]:
-    """The field's detections: is each real; and of the real ones, is it a galaxy."""
-    (found,) = detections_of_images(Uncalibrated(model), sample.image[None], LOWEST, 3000, views=2)
+def judge_field(model, sample: Sample) -> Opinions:
+    """The field's detections that are true sources: is each a galaxy."""
+    (found,) = detections_of_images(Uncalibrated(model), sample.image[None], LOWEST, MOST_BOXES, views=2)
     source = match(found.xyxy, sample.boxes)
-    counts = (source >= 0) | ~inside_any(centers(found.xyxy), sample.ignored)
-    real = Opinions(logit(found.score[counts]), source[counts] >= 0)
     matched = source >= 0
-    return real, Opinions(logit(found.p_galaxy[matched]), sample.labels[source[matched]] == 1)
+    return Opinions(logit(found.p_galaxy[matched]), sample.labels[source[matched]] == 1)
 
 
 def match(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -95,13 +94,6 @@ def match(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
         if source[i] < 0 and not taken[j]:
             source[i], taken[j] = j, True
     return source
-
-
-def inside_any(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(n,) bool: does any box hold the point."""
-    if len(boxes) == 0:
-        return np.zeros(len(points), bool)
-    return ((points[:, None] >= boxes[None, :, :2]) & (points[:, None] <= boxes[None, :, 2:])).all(2).any(1)
 
 
 def judge_canvas(model, sample: Sample) -> Opinions:
@@ -124,26 +116,16 @@ def logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-def fit_line(opinions: Opinions) -> Calibration:
-    """(logit - offset) / temperature of the greatest likelihood."""
-    from scipy.optimize import minimize
-
-    if len(set(opinions.truth.tolist())) < 2:
-        return IDENTITY
-    fit = minimize(lambda p: cross_entropy(opinions, np.exp(p[0]), p[1]), [0.0, 0.0], method="Nelder-Mead")
-    return Calibration(float(np.exp(fit.x[0])), float(fit.x[1]))
-
-
 def fit_temperature(opinions: Opinions) -> Calibration:
     """logit / temperature of the greatest likelihood."""
     from scipy.optimize import minimize_scalar
 
     if len(set(opinions.truth.tolist())) < 2:
         return IDENTITY
-    fit = minimize_scalar(lambda p: cross_entropy(opinions, np.exp(p), 0.0), bounds=(-2, 2), method="bounded")
+    fit = minimize_scalar(lambda p: cross_entropy(opinions, np.exp(p)), bounds=(-2, 2), method="bounded")
     return Calibration(float(np.exp(fit.x)), 0.0)
 
 
-def cross_entropy(opinions: Opinions, temperature: float, offset: float) -> float:
-    scaled = (opinions.logits - offset) / temperature
+def cross_entropy(opinions: Opinions, temperature: float) -> float:
+    scaled = opinions.logits / temperature
     return float(np.mean(np.logaddexp(0, np.where(opinions.truth, -scaled, scaled))))

@@ -64,11 +64,11 @@ def train(
         row = train_one_epoch(model, average, optimizer, data, scheme, settings, progress, total, run, deadline, tell)
         if row is None:
             break
-        scores = validate(average_model(model, average), held_out)
-        finish_epoch(row | scores, model, average, optimizer, progress, card, run, tell)
+        finish_epoch(row | validate(average_model(model, average), held_out), model, average, optimizer, progress, card, run, tell)
     final = average_model(model, average)
     tell("calibrating on what was held out")
-    save(final, replace(card, calibration=calibrate(final, held_out)), run / "last.safetensors")
+    scores = {name: value for name, value in validate(final, held_out).items() if name.endswith("accuracy")}
+    save(final, replace(card, calibration=calibrate(final, held_out), scores=scores), run / "last.safetensors")
 
 
 def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Data, Data]:

@@ -1,0 +1,74 @@
+"""How the embedded weights do on simulated fields of other seeds: python benchmarks/simulated_sky.py [WEIGHTS] [FIELDS].
+
+Completeness by S/N, purity, and how many of the found stars and galaxies are called so. Matching is one to one, nearest first,
+within half the PSF's FWHM; what lies on sources that nobody could see (S/N < 5) counts neither way.
+"""
+
+import sys
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from astroyolo_cli.frame import Frame
+from astroyolo_cli.model.checkpoint import locate
+from astroyolo_cli.model.engine import open_engine
+from astroyolo_cli.pipeline import detect
+from astroyolo_cli.simulate import simulate_field
+
+SEED = 90_000  # training fields have seeds 1 and 2
+BINS = (5, 10, 20, 50, np.inf)
+
+
+def pairs(found: np.ndarray, truth: np.ndarray, radius: float) -> list[tuple[int, int]]:
+    """Rows of found and truth, one to one, nearest first."""
+    if len(found) == 0 or len(truth) == 0:
+        return []
+    near = cKDTree(found).sparse_distance_matrix(cKDTree(truth), radius, output_type="ndarray")
+    used, kept = (set(), set()), []
+    for i, j, _ in sorted(near.tolist(), key=lambda row: row[2]):
+        if i not in used[0] and j not in used[1]:
+            used[0].add(i), used[1].add(j), kept.append((i, j))
+    return kept
+
+
+def one_field(engine, seed: int) -> tuple[list, int, int]:
+    """(snr, is_galaxy, found, called galaxy) of each true source; right and wrong detections."""
+    field = simulate_field(np.random.default_rng(seed))
+    counts = {band: field.counts[band] for band in "zrg"}
+    catalog = detect(Frame(counts, {b: ~np.isfinite(c) for b, c in counts.items()}, "r"), engine).catalog
+    truth, places = field.truth, np.stack([catalog["x"], catalog["y"]], 1)
+    ignore = np.asarray(truth["ignore"], bool)
+    true_places = np.stack([truth["x"], truth["y"]], 1)
+    radius = max(0.5 * float(field.settings.fwhm[1]), 1.0)
+    rows = np.flatnonzero(~ignore)
+    matched = {int(rows[j]): i for i, j in pairs(places, true_places[rows], radius)}
+    is_galaxy = np.asarray(truth["class"] == "galaxy")
+    called = np.asarray(catalog["class"] == "galaxy")
+    records = [(float(truth["snr"][k]), is_galaxy[k], k in matched, bool(called[matched[k]]) if k in matched else False) for k in rows]
+    rest = np.setdiff1d(np.arange(len(places)), list(matched.values()))
+    boxes = np.stack([truth[name] for name in ("xmin", "ymin", "xmax", "ymax")], 1)[ignore]
+    wrong = sum(not ((p >= boxes[:, :2]) & (p <= boxes[:, 2:])).all(axis=1).any() for p in places[rest])
+    return records, len(matched), int(wrong)
+
+
+def main() -> None:
+    weights, fields = (sys.argv[1:] + ["nano", "40"][len(sys.argv) - 1 :])[:2]
+    engine = open_engine(locate(weights))
+    results = [one_field(engine, SEED + i) for i in range(int(fields))]
+    records = np.array([r for rows, _, _ in results for r in rows], float)
+    right, wrong = sum(r for _, r, _ in results), sum(w for _, _, w in results)
+    print(f"{fields} simulated fields, {len(records)} sources of S/N >= 5: completeness {100 * records[:, 2].mean():.1f} %")
+    for low, high in zip(BINS, BINS[1:]):
+        these = records[(records[:, 0] >= low) & (records[:, 0] < high)]
+        print(f"  S/N {low} to {high}: {len(these)} sources, found {100 * these[:, 2].mean():.1f} %, right class {right_class(these)}")
+    print(f"purity {100 * right / (right + wrong):.1f} %")
+
+
+def right_class(records: np.ndarray) -> str:
+    found = records[records[:, 2] == 1]
+    parts = [(name, found[found[:, 1] == value]) for value, name in enumerate(("stars", "galaxies"))]
+    return ", ".join(f"{name} {100 * (rows[:, 3] == rows[:, 1]).mean():.1f} %" for name, rows in parts)
+
+
+if __name__ == "__main__":
+    main()
