@@ -53,7 +53,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
     Raises:
         InputError: for a frame without signal.
     """
-    from .measure import measure
+    from .measure import flag_untrained_fwhm, measure
 
     began = time.perf_counter()
     background = backgrounds(frame)
@@ -61,6 +61,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
     found = find(frame, background, engine, settings)
     inferred = time.perf_counter()
     catalog = measure(frame, found, background)
+    flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
     catalog.meta["provenance"] = provenance(frame, engine, settings)
     done = time.perf_counter()
     return Result(catalog, background, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
