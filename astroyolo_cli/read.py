@@ -103,20 +103,18 @@ def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Hea
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header."""
     check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 image = chosen_hdu(hdus, path, hdu)
                 check_size(image, path)
                 data = np.asarray(image.data)
                 header = image.header.copy()
-    except InputError:
-        raise
     except BROKEN_FILE as error:
         raise unreadable(path, error) from error
-    except Warning as error:
-        raise unreadable(path, error) from error
+    for note in notes:
+        if "truncated" in str(note.message):
+            raise unreadable(path, note.message)
     if data.dtype.kind not in "fiu":
         raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
     data = squeezed(data, path).astype(np.float32)
