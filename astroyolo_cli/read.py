@@ -374,6 +374,6 @@ def scaled(pixels: np.ndarray, path: Path) -> np.ndarray:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of an input file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -55,9 +55,10 @@ def run_one(source, read_field, outputs, quiet, settings, network, reading) -> N
     began = time.perf_counter()
     names = ("hdu", "reference_band", "weight_map", "weight_type", "mask")
     frame = read_field(source, **{name: reading[name] for name in names})
-    from ..model.checkpoint import checksum, locate
+    from ..model.checkpoint import locate
     from ..model.engine import open_engine
     from ..pipeline import detect as detect_frame
+    from ..read import checksum
 
     (output, plot, overwrite), (weights, engine_name, device) = outputs, network
     path = locate(weights)

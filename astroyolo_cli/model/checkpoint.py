@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field
@@ -182,9 +181,3 @@ def locate(weights: str) -> Path:
     if Path(weights).is_file():
         return Path(weights)
     raise WeightsError(f"weights {weights!r}: neither a file nor one of the embedded {', '.join(known) or '(none)'}")
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
