@@ -76,7 +76,7 @@ def ds(tmp_path):
 
 def test_masks_give_boxes_and_classes(tmp_path):
     write_set(tmp_path / "sg" / "set_7", masks=True)
-    field = Fields(tmp_path / "sg", tmp_path / "cache")[0]
+    field = Fields([tmp_path / "sg"], tmp_path / "cache")[0]
     assert field.labels.tolist() == [0, 1, 0, 1]
     center = (field.boxes[:, :2] + field.boxes[:, 2:]) / 2
     np.testing.assert_allclose(center, [[30, 40], [90, 35], [64, 100], [20, 90]], atol=0.51)
@@ -102,9 +102,9 @@ def test_an_empty_mask_is_no_source():
 def test_missing_parts_are_named(tmp_path, sg):
     (sg / "set_3" / "truth.fits").unlink()
     with pytest.raises(InputError, match="set_3"):
-        Fields(sg, tmp_path / "cache")
+        Fields([sg], tmp_path / "cache")
     with pytest.raises(InputError, match="set_N"):
-        Fields(tmp_path, tmp_path / "cache")
+        Fields([tmp_path], tmp_path / "cache")
     with pytest.raises(InputError, match="smooth"):
         Cutouts(tmp_path, tmp_path / "cache")
 
@@ -114,7 +114,7 @@ def test_a_wrong_class_id_is_named(tmp_path):
     path = tmp_path / "sg" / "set_0" / "masks.fits"
     fits.setval(path, "CLASS_ID", value=3, ext=1)
     with pytest.raises(InputError, match="CLASS_ID 3"):
-        Fields(tmp_path / "sg", tmp_path / "cache")
+        Fields([tmp_path / "sg"], tmp_path / "cache")
 
 
 def test_turned_boxes_still_frame_their_pixels():
@@ -178,7 +178,7 @@ def test_mixed_batches_hold_both_sets():
 
 @pytest.mark.parametrize("scheme", ["iterative", "joint", "sg-only", "ds-only"])
 def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
-    settings = Settings(str(sg), str(ds), scheme=scheme, epochs=1, samples=4, batch_size=2)
+    settings = Settings((str(sg),), str(ds), scheme=scheme, epochs=1, samples=4, batch_size=2)
     train(settings, tmp_path / "run", tell=lambda line: None)
     assert {"last.safetensors", "best.safetensors", "results.csv", "checkpoint.pt", "settings.json"} <= {
         p.name for p in (tmp_path / "run").iterdir()
@@ -191,7 +191,7 @@ def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
-    whole = Settings(str(sg), str(ds), scheme="joint", epochs=2, samples=4, batch_size=2)
+    whole = Settings((str(sg),), str(ds), scheme="joint", epochs=2, samples=4, batch_size=2)
     train(whole, tmp_path / "whole", tell=lambda line: None)
 
     class Stop(Exception):
@@ -210,7 +210,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
 
 
 def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
-    settings = Settings(str(sg), str(ds), scheme="sg-only", epochs=1, samples=2, batch_size=2)
+    settings = Settings((str(sg),), str(ds), scheme="sg-only", epochs=1, samples=2, batch_size=2)
     train(settings, tmp_path / "run", tell=lambda line: None)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
@@ -220,16 +220,16 @@ def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
 
 def test_a_scheme_without_its_data_says_so(tmp_path, sg):
     with pytest.raises(AstroYOLOError, match="--ds"):
-        train(Settings(str(sg), "", scheme="iterative"), tmp_path / "run", tell=lambda line: None)
+        train(Settings((str(sg),), "", scheme="iterative"), tmp_path / "run", tell=lambda line: None)
 
 
 def test_one_tile_is_learned_by_heart(tmp_path, sg):
     """All three losses of a single image fall far below their start within some dozens of steps."""
     torch.manual_seed(0)
-    field = Fields(sg, tmp_path / "cache")[0]
+    field = Fields([sg], tmp_path / "cache")[0]
     batch = collate([field_sample(field, Stretch(), None)])
     model = AstroYOLO("nano").to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, Settings("", "", lr=2e-3))
+    optimizer = make_optimizer(model, Settings((), "", lr=2e-3))
     first = train_step(model, batch, optimizer, l1=False)
     for _ in range(150):
         last = train_step(model, batch, optimizer, l1=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from .options import OVERWRITE, QUIET
+from .options import BANDS, OVERWRITE, QUIET
 
 
 @click.command()
@@ -32,29 +32,50 @@ from .options import OVERWRITE, QUIET
     help="Write masks.fits.gz, every source alone (sg only). truth.fits has the boxes in any case.",
 )
 @click.option("--size", type=click.IntRange(64), default=512, show_default=True, help="Side of a field, pixels (sg only).")
+@click.option(
+    "--sky", multiple=True, metavar="INPUT", help="Real frames of three bands to put the sources into (sg only), -n windows of each."
+)
+@BANDS
 @OVERWRITE
 @QUIET
-def simulate(out, kind, count, seed, workers, masks, size, overwrite, quiet):
+def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite, quiet):
     """Simulate skies with known truth into the folder OUT, to train and to test on.
 
-    Needs GalSim: pip install 'astroyolo[simulate]'.
+    With --sky the sources stand in your own frames: their noise, their PSF, and what is surely a star or a galaxy there is
+    truth too. Needs GalSim and sep: pip install 'astroyolo[simulate]'.
 
     \b
     Examples:
       astroyolo simulate fields --kind sg -n 300 --seed 1 --workers 4
       astroyolo simulate cutouts --kind ds -n 2000 --seed 1 --workers 4
+      astroyolo simulate mine --sky 'frame-{band}-*.fits.bz2' --bands i,r,g -n 30
     """
-    from astroyolo_cli.simulate import write_ds, write_sg
+    from astroyolo_cli.simulate import write_ds, write_injected, write_sg
 
     _refuse_to_overwrite(out, overwrite)
-    with _progress(count, quiet) as advance:
-        if kind == "sg":
+    frames = _frames(sky, bands, kind)
+    with _progress(len(frames) or count, quiet) as advance:
+        if frames:
+            sources = write_injected(out, frames, count, seed, workers, advance, size)
+        elif kind == "sg":
             sources = write_sg(out, count, seed, workers, masks, advance, size)
         else:
             sources = write_ds(out, count, seed, workers, advance)
     if not quiet:
-        what = f"{count} fields with {sources} sources" if kind == "sg" else f"{count} cutouts"
+        fields = count * max(len(frames), 1)
+        what = f"{fields} fields with {sources} sources" if kind == "sg" else f"{count} cutouts"
         click.echo(f"{what} in {out} (seed {seed})", err=True)
+
+
+def _frames(sky, bands, kind: str) -> list:
+    """The fields that --sky names; none without it."""
+    if not sky:
+        return []
+    if kind != "sg":
+        raise click.UsageError(f"--sky: not with --kind {kind}, whose pictures have no sky of their own; leave one of them out")
+    from astroyolo_cli.inputs import resolve
+
+    return resolve(sky, bands)
 
 
 def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:

@@ -8,7 +8,12 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--sg", type=FOLDER, help="Fields with boxes, star or galaxy: DIR/set_N/img_{g,r,z}.fits with masks.fits or truth.fits.")
+@click.option(
+    "--sg",
+    type=FOLDER,
+    multiple=True,
+    help="Fields with boxes, star or galaxy: DIR/set_N/img_{g,r,z}.fits with masks.fits or truth.fits. Several are joined.",
+)
 @click.option("--ds", type=FOLDER, help="Cutouts of one galaxy each, below DIR/smooth/ and DIR/disk/.")
 @click.option(
     "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint."
@@ -40,5 +45,5 @@ def train(sg, ds, run, weights, resume, cache, quiet, **settings):
 
     if (run / "checkpoint.pt").exists() and not resume:
         raise OutputError(f"{run}: holds a run already; go on with --resume or name another folder")
-    settings = Settings(sg=str(sg or ""), ds=str(ds or ""), **settings)
+    settings = Settings(sg=tuple(map(str, sg)), ds=str(ds or ""), **settings)
     run_training(settings, run, weights, resume, cache, (lambda line: None) if quiet else (lambda line: click.echo(line, err=True)))

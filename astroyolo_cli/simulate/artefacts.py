@@ -2,20 +2,28 @@
 
 import numpy as np
 
-from astroyolo_cli.simulate.psf import BandPSF
+from astroyolo_cli.simulate.psf import BandPSF, Stamp
 from astroyolo_cli.simulate.sky import FieldSettings, Source, log_uniform
 
 
-def halo_and_spikes(rng: np.random.Generator, source: Source, settings: FieldSettings) -> np.ndarray:
-    """(size, size) float32 scattered light of a bright star of flux 1: a power-law halo, and often four spikes."""
-    axis = np.arange(settings.size, dtype=np.float32)
-    dx, dy = axis[None, :] - source.x, axis[:, None] - source.y
-    radius2, core2, power = dx**2 + dy**2, (3 * settings.fwhm[1]) ** 2, rng.uniform(1.2, 1.6)
-    halo = (1 + radius2 / core2) ** -power
-    light = halo / (np.pi * core2 / (power - 1)) * log_uniform(rng, 0.003, 0.04)
-    if rng.random() < 0.7:
-        light = light + spikes(rng.uniform(0, np.pi / 2), settings.fwhm[1], dx, dy) * log_uniform(rng, 0.002, 0.02)
-    return light.astype(np.float32)
+def scattered_light(source: Source, flux: float, settings: FieldSettings) -> Stamp | None:
+    """Halo and spikes of a star, down to a tenth of the noise; None where they drown in it."""
+    scatter, fwhm, faintest = settings.scatter, settings.fwhm[1], 0.1 * settings.sky_noise.min()
+    core2 = (3 * fwhm) ** 2
+    halo = flux * scatter.halo * (scatter.power - 1) / (np.pi * core2)
+    arms = flux * scatter.spikes * spikes(0.0, fwhm, np.zeros(1), np.zeros(1))[0]
+    if halo < faintest and arms < faintest:
+        return None
+    of_halo = 3 * fwhm * np.sqrt(max((halo / faintest) ** (1 / scatter.power) - 1, 0))
+    of_arms = 4 * fwhm * max(np.sqrt(arms / faintest) - 1, 0)
+    half = int(np.clip(np.ceil(max(of_halo, of_arms)), 8, settings.size))
+    column, row = int(np.round(source.x)), int(np.round(source.y))
+    axis = np.arange(-half, half + 1, dtype=np.float32)
+    dx, dy = axis[None, :] + (column - source.x), axis[:, None] + (row - source.y)
+    light = halo * (1 + (dx**2 + dy**2) / core2) ** -scatter.power
+    if scatter.spikes:
+        light = light + flux * scatter.spikes * spikes(scatter.angle, fwhm, dx, dy)
+    return Stamp(column - half, row - half, light.astype(np.float32)).clip(settings.size)
 
 
 def spikes(angle: float, fwhm: float, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:

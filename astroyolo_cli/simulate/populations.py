@@ -19,9 +19,9 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     n_galaxies = rng.poisson(detectable * (1 - star_part) / 0.48)
     sources = [draw_star(rng, settings, tint) for _ in range(n_stars)]
     sources += [draw_galaxy(rng, settings, tint, slope, growth) for _ in range(n_galaxies)]
-    if rng.random() < 0.15:
+    if rng.random() < 0.3:
         sources.append(draw_large_galaxy(rng, settings, tint))
-    if rng.random() < 0.15:
+    if rng.random() < 0.2:
         sources += draw_cluster(rng, settings, tint)
     if rng.random() < 0.4:
         sources += [draw_bright_star(rng, settings, tint) for _ in range(rng.integers(1, 5))]

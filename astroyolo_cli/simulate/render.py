@@ -76,7 +76,7 @@ def draw_source(rng, source: Source, settings: FieldSettings, psfs: list[BandPSF
         image[stamp.window] += stamp.data
     row = describe(source, stamps, settings)
     if source.kind == "star" and row is not None:
-        return saturated_rows(rng, row, settings, psfs, light)
+        return star_rows(row, settings, psfs, light)
     return [row]
 
 
@@ -99,18 +99,19 @@ def star_half(psf: BandPSF, flux: float, noise: float) -> int:
     return int(np.ceil(min(reach, 600)))
 
 
-def saturated_rows(rng, row: Row, settings: FieldSettings, psfs, light: list[np.ndarray]) -> list[Row]:
-    """The rows of a star; one that saturates gets halo and spikes, a box round its core, and an ignore row."""
+def star_rows(row: Row, settings: FieldSettings, psfs, light: list[np.ndarray]) -> list[Row]:
+    """Add a star's halo and spikes; its rows: one that saturates gets a box round its core, and an ignore row."""
     flux = fluxes(row.source, settings)
+    scattered = [artefacts.scattered_light(row.source, f, settings) for f in flux]
+    for image, stamp in zip(light, scattered):
+        if stamp is not None:
+            image[stamp.window] += stamp.data
     core = max(artefacts.saturated_core(row.source, b, flux[b], psfs[b], settings) for b in range(len(BANDS)))
     if core <= 0:
         return [row]
-    extra = artefacts.halo_and_spikes(rng, row.source, settings)
-    for image, f in zip(light, flux):
-        image += f * extra
     half_width, half_height = core + (row.box[2] - row.box[0]) / 2, core + (row.box[3] - row.box[1]) / 2
     box = _clipped_box(row.source, half_width, half_height, settings.size)
-    reach = max(_reach(extra * f, n, row.source) for f, n in zip(flux, settings.sky_noise))
+    reach = max((_reach(s, n, row.source) for s, n in zip(scattered, settings.sky_noise) if s is not None), default=0.0)
     halo = _clipped_box(row.source, max(reach, half_width), max(reach, half_height), settings.size)
     return [replace(row, box=box), replace(row, box=halo, ignore=True, mask=None, halo=True)]
 
@@ -133,12 +134,12 @@ def _clipped_box(source: Source, half_width: float, half_height: float, size: in
     return tuple(float(np.clip(np.floor(e) + 0.5, -0.5, size - 0.5)) for e in edges)
 
 
-def _reach(light: np.ndarray, noise: float, source: Source) -> float:
+def _reach(scattered: Stamp, noise: float, source: Source) -> float:
     """How far from ``source`` its scattered light exceeds twice the noise, pixels."""
-    rows, columns = np.nonzero(light > 2 * noise)
+    rows, columns = np.nonzero(scattered.data > 2 * noise)
     if not len(rows):
         return 0.0
-    return float(max(np.abs(rows - source.y).max(), np.abs(columns - source.x).max()))
+    return float(max(np.abs(rows + scattered.y0 - source.y).max(), np.abs(columns + scattered.x0 - source.x).max()))
 
 
 def observe(rng: np.random.Generator, light: np.ndarray, settings: FieldSettings, band: int) -> np.ndarray:

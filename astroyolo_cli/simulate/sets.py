@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-SG, DS = 0, 1  # first element of an item's spawn key
+SG, DS, REAL = 0, 1, 2  # first element of an item's spawn key
 
 
 def item_rng(seed: int, kind: int, index: int) -> np.random.Generator:
@@ -44,13 +44,35 @@ def write_ds(out: Path, n: int, seed: int, workers: int = 1, progress: Callable[
 
 def write_field(out: Path, index: int, seed: int, masks: bool, size: int) -> int:
     """Simulate field ``index`` and write its folder; return the number of listed sources."""
+    from astroyolo_cli.simulate.render import simulate_field
+
+    return write_set(out / f"set_{index}", simulate_field(item_rng(seed, SG, index), size), masks, size)
+
+
+def write_injected(out: Path, frames: list, n: int, seed: int, workers: int = 1, progress=None, size: int = 512) -> int:
+    """Write ``n`` windows of each frame (inputs.FieldInput), simulated sources added, as set_0 and on; the number of rows.
+
+    ``progress`` is called once a frame. There are no masks: nobody knows a real source alone.
+    """
+    return sum(_each(partial(write_windows, Path(out), frames=frames, n=n, seed=seed, size=size), len(frames), workers, progress))
+
+
+def write_windows(out: Path, index: int, frames: list, n: int, seed: int, size: int) -> int:
+    """The ``n`` sets of frame ``index``."""
+    from astroyolo_cli.read import read_field
+    from astroyolo_cli.simulate.realsky import inject, real_sky
+
+    sky = real_sky(read_field(frames[index]))
+    numbers = range(index * n, (index + 1) * n)
+    return sum(write_set(out / f"set_{i}", inject(sky, item_rng(seed, REAL, i), size), False, size) for i in numbers)
+
+
+def write_set(folder: Path, field, masks: bool, size: int) -> int:
+    """One folder in the layout of D_sg; return the number of listed sources."""
     from astropy.io import fits
 
     from astroyolo_cli.simulate.masks import write_masks
-    from astroyolo_cli.simulate.render import simulate_field
 
-    field = simulate_field(item_rng(seed, SG, index), size)
-    folder = Path(out) / f"set_{index}"
     folder.mkdir(parents=True, exist_ok=True)
     for band, image in field.counts.items():
         fits.writeto(folder / f"img_{band}.fits", image, field.headers[band], overwrite=True)

@@ -13,6 +13,23 @@ G, R, Z = range(3)
 
 
 @dataclass(frozen=True)
+class Scatter:
+    """Light that telescope and camera scatter far beyond the PSF; the same for all stars of a field.
+
+    Attributes:
+        power: of the halo's fall with radius squared.
+        halo: part of a star's light in the halo.
+        spikes: part of it in the four diffraction spikes; 0 for none.
+        angle: of the spikes, radians.
+    """
+
+    power: float
+    halo: float
+    spikes: float
+    angle: float
+
+
+@dataclass(frozen=True)
 class FieldSettings:
     """Everything about one field but its sources.
 
@@ -34,6 +51,7 @@ class FieldSettings:
         residual: (3,) amplitude of sky errors of 60 pixels and more, in ``sky_noise``.
         radec: (deg, deg) of the centre.
         rotation: position angle of the frame, deg.
+        scatter: halo and spikes of its stars.
     """
 
     size: int
@@ -53,6 +71,7 @@ class FieldSettings:
     residual: np.ndarray
     radec: tuple[float, float]
     rotation: float
+    scatter: Scatter
 
     @property
     def filter_noise(self) -> np.ndarray:
@@ -157,7 +176,14 @@ def draw_settings(rng: np.random.Generator, size: int = 512) -> FieldSettings:
         residual=rng.uniform(0, 0.5, 3) * rng.binomial(1, 0.5),
         radec=(float(rng.uniform(0, 360)), float(np.degrees(np.arcsin(rng.uniform(-0.9, 0.9))))),
         rotation=float(rng.normal(0, 1) if rng.random() < 0.7 else rng.uniform(0, 360)),
+        scatter=draw_scatter(rng),
     )  # fmt: skip
+
+
+def draw_scatter(rng: np.random.Generator) -> Scatter:
+    """Halo and spikes: some telescopes show hardly any, others four strong spikes."""
+    spikes = log_uniform(rng, 0.002, 0.03) if rng.random() < 0.7 else 0.0
+    return Scatter(float(rng.uniform(1.2, 1.6)), float(log_uniform(rng, 0.003, 0.05)), float(spikes), float(rng.uniform(0, np.pi / 2)))
 
 
 def _draw_fwhm(rng) -> float:

@@ -11,7 +11,7 @@ from .samples import CUTOUT, Cutout, Field, linear_light
 
 SIZE = 512  # pixels of a training image
 FAINTEST = 5.0  # S/N below which a source is neither demanded nor forbidden
-DROWNED = 3.5  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
+DROWNED = 4.2  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
         if needed and not getattr(settings, name):
             raise AstroYOLOError(f"scheme {settings.scheme!r} learns from --{name}, which is not given; name its folder")
     tell("reading the data sets (the first time decodes them)")
-    fields = Fields(Path(settings.sg), cache) if scheme.needs_sg else None
+    fields = Fields([Path(folder) for folder in settings.sg], cache) if scheme.needs_sg else None
     cutouts = Cutouts(Path(settings.ds), cache) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")

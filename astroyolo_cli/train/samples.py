@@ -76,12 +76,13 @@ def one_of(folder: Path, stem: str) -> Path | None:
 
 
 class Fields:
-    """All fields of a D_sg folder; ``fields[i]`` reads one from the cache."""
+    """All fields of one or several D_sg folders; ``fields[i]`` reads one from the cache."""
 
-    def __init__(self, root: Path, cache: Path, progress=None):
-        self.cache = cache / f"fields-{name_hash(str(root.resolve()))}"
-        self.folders = field_folders(root)
-        self.cache.mkdir(parents=True, exist_ok=True)
+    def __init__(self, roots: list[Path], cache: Path, progress=None):
+        self.caches = {root: cache / f"fields-{name_hash(str(root.resolve()))}" for root in roots}
+        self.folders = [folder for root in roots for folder in field_folders(root)]
+        for folder in self.caches.values():
+            folder.mkdir(parents=True, exist_ok=True)
         folders = self.folders if progress is None else progress(self.folders)
         for folder in folders:
             if not self._path(folder, ".npz").is_file():
@@ -89,7 +90,7 @@ class Fields:
         self._truth = [dict(np.load(self._path(folder, ".npz"))) for folder in self.folders]
 
     def _path(self, folder: Path, ending: str) -> Path:
-        return self.cache / (folder.name + ending)
+        return self.caches[folder.parent] / (folder.name + ending)
 
     def __len__(self) -> int:
         return len(self.folders)

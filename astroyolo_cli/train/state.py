@@ -19,7 +19,8 @@ class Settings:
     """Everything that decides a run; saved as RUN/settings.json.
 
     Attributes:
-        sg, ds: folders of the data sets, "" where unused.
+        sg: folders of D_sg, joined; () where unused.
+        ds: folder of D_ds, "" where unused.
         scheme: a name of ``schemes.SCHEMES``.
         size: of the network, nano to x.
         epochs: passes of ``samples`` images a set.
@@ -31,7 +32,7 @@ class Settings:
         hours: stop (and stay resumable) after so long; None for no limit.
     """
 
-    sg: str
+    sg: tuple[str, ...]
     ds: str
     scheme: str = "iterative"
     size: str = "nano"
