@@ -13,7 +13,9 @@ from ..errors import AstroYOLOError
 COMMANDS = {  # name -> first line of help; the command is the object of the same name in the module of that name
     "detect": "Find and classify every source of a frame; write a catalog.",
     "train": "Learn the network from fields and from galaxy cutouts.",
+    "evaluate": "Score a network, or catalogs, against known truth; write a report.",
     "simulate": "Make training sets of skies with known truth.",
+    "convert": "Turn an official YOLOX checkpoint into a weight file to start from.",
     "info": "Say what this version knows: weights, columns, flags.",
 }
 

@@ -1,0 +1,108 @@
+"""Smooth or disk, on pictures of one galaxy each (D_ds): the network on each picture, shrunk to the size of galaxies in fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..model.decoding import UNCALIBRATED, boxes_of, cell_grid, probability
+
+FOLDERS = ("smooth", "disk")
+PICTURES = (".png", ".jpg", ".jpeg")
+MIDDLE = 256  # pixels around the centre that are looked at
+SIDE = 128  # pixels to which they are shrunk: the middle one of the sizes in training
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What the network says of the galaxy in the centre of a picture.
+
+    Attributes:
+        p_disk: at the cell of the box that holds the centre, else at the centre's.
+        score: of that box.
+    """
+
+    p_disk: float
+    score: float
+
+
+def picture_files(root: Path) -> tuple[list[Path], np.ndarray]:
+    """The pictures below ``smooth/`` and ``disk/``, and (n,) bool is_disk.
+
+    Raises:
+        InputError: if one of the folders has none.
+    """
+    files, is_disk = [], []
+    for number, folder in enumerate(FOLDERS):
+        mine = sorted(p for p in (root / folder).rglob("*") if p.suffix.lower() in PICTURES)
+        if not mine:
+            raise InputError(f"{root / folder}: no PNG or JPEG pictures; --ds needs both DIR/smooth/ and DIR/disk/")
+        files += mine
+        is_disk += [bool(number)] * len(mine)
+    return files, np.array(is_disk)
+
+
+def shown(path: Path) -> np.ndarray:
+    """(3, 128, 128) float32 RGB in [0, 1]: the middle of a picture, which is enlarged where it is smaller."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+            side = min(MIDDLE, *image.size)
+            left, top = (image.width - side) / 2, (image.height - side) / 2
+            small = image.resize((SIDE, SIDE), Image.Resampling.BOX, (left, top, left + side, top + side))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable picture ({error}); remove it or fetch it again") from error
+    return np.asarray(small, np.float32).transpose(2, 0, 1) / 255
+
+
+def opinions(files: list[Path], engine, advance: Callable[[], None]) -> list[Opinion]:
+    """One a picture, in their order; each is looked at as it is and turned by 180 degrees."""
+    said = []
+    for first in range(0, len(files), BATCH):
+        images = np.stack([shown(path) for path in files[first : first + BATCH]])
+        turned = np.ascontiguousarray(images[:, :, ::-1, ::-1])
+        views = central_opinions(engine, images), central_opinions(engine, turned)
+        said += [Opinion((a.p_disk + b.p_disk) / 2, (a.score + b.score) / 2) for a, b in zip(*views)]
+        advance()
+    return said
+
+
+def central_opinions(engine, images: np.ndarray) -> list[Opinion]:
+    outputs = engine(images)
+    corners, strides = cell_grid(*images.shape[2:])
+    calibration = engine.card.calibration.get("smooth_disk", UNCALIBRATED)
+    said = []
+    for detection, classes in zip(outputs["detection"], outputs["smooth_disk"]):
+        cell = central_cell(detection, boxes_of(detection, corners, strides))
+        p_disk = probability(classes[cell, 1] - classes[cell, 0], calibration)
+        said.append(Opinion(float(p_disk), float(probability(detection[cell, 4]))))
+    return said
+
+
+def central_cell(detection: np.ndarray, boxes: np.ndarray) -> int:
+    """The cell of the surest box whose middle half holds the centre of the picture; without one, the surest of all that hold it."""
+    middle = np.full(2, (SIDE - 1) / 2)
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    off = (np.abs(center - middle) / half).max(axis=1)
+    for reach in (0.5, 1.0, np.inf):
+        if (held := np.flatnonzero(off <= reach)).size:
+            return int(held[detection[held, 4].argmax()])
+    raise ValueError("no cells")
+
+
+def score_cutouts(said: list[Opinion], is_disk: np.ndarray, min_score: float, rng: np.random.Generator) -> dict:
+    """Of every picture by its centre; and, as the AstroYOLO paper counts, of those whose galaxy is detected."""
+    from .classes import class_scores, ratio
+
+    p_disk, score = (np.array([getattr(one, name) for one in said]) for name in ("p_disk", "score"))
+    detected = score >= min_score
+    right = (p_disk >= 0.5) == is_disk
+    paper = {"detected": int(detected.sum()), "accuracy_of_detected": ratio((right & detected).sum(), detected.sum())}
+    return class_scores(p_disk, is_disk, rng) | paper
