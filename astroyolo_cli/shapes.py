@@ -21,6 +21,7 @@ REACH = 2.5, 5.0  # half sides of the stamp on which a shape is measured, in hal
 LARGEST = 400  # pixels: half side of the largest stamp
 CHUNK = 1_000_000  # pixels cut out at once; bounds memory
 ADAPT = 15  # S/N from which the window of the centroid takes its width from the light, not from the box
+REST = 0.02  # pixels: last step of a centroid that has come to rest; one that wanders ends anywhere
 FWHM_OF_SIGMA = 2.3548200450309493
 LEAST_KRON = 1.4  # 3.5 of a over 2.5 (Bertin & Arnouts 1996, A&AS 117, 393)
 
@@ -232,8 +233,8 @@ def follow(stamps: Stamps, middle, half, guess, gain: float):
     the window that their box suggests, for theirs would follow the noise.
 
     Returns:
-        place (n, 2), sigma (n,), errors (n, 2). Where the window finds no light of 2 sigma, or leaves the
-        box's inner part: the middle of the box, the sigma guessed, NaN.
+        place (n, 2), sigma (n,), errors (n, 2). Where the window finds no light of 2 sigma, never comes to rest, or leaves
+        the box's inner part: the middle of the box, the sigma guessed, NaN.
     """
     place, sigma = middle.copy(), guess.copy()
     most = np.maximum(half.max(axis=1), 1.0)
@@ -252,7 +253,8 @@ def follow(stamps: Stamps, middle, half, guess, gain: float):
             break
     total, _, _, noise, spread = window_moments(stamps.data, stamps, place, sigma, gain)
     allowed = np.maximum(half * 0.5, 2.0)
-    good = (total > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
+    at_rest = np.hypot(*shift.T) < REST
+    good = at_rest & (total > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
     error = np.where(good[:, None], 2 * spread / total[:, None], np.nan)
     return np.where(good[:, None], place, middle), np.where(good, sigma, guess), error
 

@@ -16,9 +16,12 @@ from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.stretch import Stretch
 from astroyolo_cli.train.augment import canvas_sample, field_sample, turn
 from astroyolo_cli.train.batches import collate, kinds_of_phase
-from astroyolo_cli.train.loop import make_optimizer, train, train_step
-from astroyolo_cli.train.samples import Cutouts, Field, Fields, central_box, mask_box
-from astroyolo_cli.train.schemes import Phase
+from astroyolo_cli.train.cutouts import Cutouts, central_box
+from astroyolo_cli.train.fields import Fields
+from astroyolo_cli.train.formats_sets import mask_box
+from astroyolo_cli.train.loop import make_optimizer, set_frozen, train, train_step
+from astroyolo_cli.train.samples import Field
+from astroyolo_cli.train.schemes import SCHEMES, Phase
 from astroyolo_cli.train.state import Settings
 
 
@@ -143,7 +146,7 @@ def test_augmented_fields_keep_their_sources_in_their_boxes():
 
 def test_faint_sources_are_ignored_and_drowned_ones_are_sky():
     boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60], [80, 80, 90, 90]], np.float32)
-    snr = np.array([[1, 1, 1], [30, 30, 30], [2.5, 2.5, 2.5]], np.float32)  # over the bands 1.7, 52 and 4.3
+    snr = np.array([[1, 1, 1], [30, 30, 30], [2.83, 2.83, 2.83]], np.float32)  # over the bands 1.7, 52 and 4.9
     field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1, 1]), np.zeros(3, bool), snr)
     sample = field_sample(field, Stretch(), None)
     assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[80, 80, 90, 90]]
@@ -176,18 +179,55 @@ def test_mixed_batches_hold_both_sets():
     assert all(0 < sum(kinds[i : i + 8]) < 8 for i in range(0, 200, 8))
 
 
-@pytest.mark.parametrize("scheme", ["iterative", "joint", "sg-only", "ds-only"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
-    settings = Settings((str(sg),), str(ds), scheme=scheme, epochs=1, samples=4, batch_size=2)
+    settings = Settings((str(sg),), str(ds), scheme=scheme, epochs=2, samples=2, batch_size=2)
     train(settings, tmp_path / "run", tell=lambda line: None)
     assert {"last.safetensors", "best.safetensors", "results.csv", "checkpoint.pt", "settings.json"} <= {
         p.name for p in (tmp_path / "run").iterdir()
     }
     assert load(tmp_path / "run" / "last.safetensors")[1].training["scheme"] == scheme
     with (tmp_path / "run" / "results.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    assert (float(row["box"]) > 0) == (scheme != "ds-only")
-    assert (float(row["smooth_disk"]) > 0) == (scheme != "sg-only")
+        first, last = csv.DictReader(file)
+    assert (float(first["box"]) > 0) == (scheme != "ds-only")
+    assert (float(last["smooth_disk"]) > 0) == (scheme != "sg-only")
+
+
+def images_of(scheme, epochs):
+    phases = [phase for epoch in range(epochs) for phase in SCHEMES[scheme].phases(epoch, epochs)]
+    return sum(p.sg for p in phases), sum(p.ds for p in phases)
+
+
+def test_schemes_of_both_sets_see_equally_many_images():
+    assert {name: sum(images_of(name, 10)) for name in SCHEMES} == dict.fromkeys(SCHEMES, 20) | {"sg-only": 10, "ds-only": 10}
+    assert images_of("sequential", 10) == images_of("iterative", 10) == images_of("alternating", 10) == (10, 10)
+
+
+def test_sequential_changes_the_set_once():
+    kinds = [SCHEMES["sequential"].phases(epoch, 7)[0].sg > 0 for epoch in range(7)]
+    assert kinds == [True] * 4 + [False] * 3
+
+
+def test_frozen_backbone_and_neck_keep_weights_and_statistics(tmp_path, ds):
+    cutouts = Cutouts(ds, tmp_path / "cache")
+    rng = np.random.default_rng(0)
+    batch = collate([canvas_sample(lambda r: cutouts[int(r.integers(len(cutouts)))], Stretch(), rng)])
+    model = AstroYOLO("nano").to(memory_format=torch.channels_last)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    set_frozen(model, True)
+    train_step(model, batch, make_optimizer(model, Settings((), "", lr=1e-2)), l1=False)
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"heads"}
+    set_frozen(model, False)
+    assert model.backbone.training and all(p.requires_grad for p in model.parameters())
+
+
+def test_a_run_that_gets_no_better_stops_early(tmp_path, sg, monkeypatch):
+    monkeypatch.setattr("astroyolo_cli.train.loop.validate", lambda model, data: {"validation": 1.0})
+    settings = Settings((str(sg),), "", scheme="sg-only", epochs=9, samples=2, batch_size=2, patience=2)
+    train(settings, tmp_path / "run", tell=lambda line: None)
+    with (tmp_path / "run" / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3  # the first is the best
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
@@ -210,12 +250,14 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
 
 
 def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
-    settings = Settings((str(sg),), str(ds), scheme="sg-only", epochs=1, samples=2, batch_size=2)
+    settings = Settings((str(sg),), str(ds), scheme="sg-only", epochs=2, samples=2, batch_size=2)
     train(settings, tmp_path / "run", tell=lambda line: None)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="checkpoint.pt"):
         train(settings, tmp_path / "run", resume=True, tell=lambda line: None)
+    checkpoint.with_name("checkpoint-previous.pt").replace(checkpoint)
+    train(settings, tmp_path / "run", resume=True, tell=lambda line: None)
 
 
 def test_a_scheme_without_its_data_says_so(tmp_path, sg):

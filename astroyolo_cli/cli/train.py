@@ -1,5 +1,6 @@
 """astroyolo train."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -12,13 +13,25 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     "--sg",
     type=FOLDER,
     multiple=True,
-    help="Fields with boxes, star or galaxy: DIR/set_N/img_{g,r,z}.fits with masks.fits or truth.fits. Several are joined.",
+    help="Fields with boxes, star or galaxy: DIR/set_N/img_{g,r,z}.fits with masks.fits or truth.fits; images with a COCO JSON "
+    "in DIR; or images with YOLO txt labels (0 star, 1 galaxy) beside them. Several are joined.",
 )
-@click.option("--ds", type=FOLDER, help="Cutouts of one galaxy each, below DIR/smooth/ and DIR/disk/.")
 @click.option(
-    "-o", "--output", "run", required=True, type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint."
+    "--ds",
+    type=FOLDER,
+    help="Cutouts of one galaxy each, below DIR/smooth/ and DIR/disk/; or below DIR, named by a Galaxy Zoo table of votes in DIR "
+    "(csv, FITS, Parquet).",
 )
-@click.option("--scheme", default="iterative", show_default=True, help="iterative, joint, sg-only or ds-only.")
+@click.option(
+    "--vote-threshold",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Leave out galaxies of a table where neither smooth nor disk has this part of all votes.",
+)
+@click.option("--check", is_flag=True, help="Read the data, say what they are, and stop; exit 1 if they cannot be trained on.")
+@click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
+@click.option("--scheme", default="iterative", show_default=True, help="sequential, alternating, iterative, joint, sg-only or ds-only.")
 @click.option("--size", default="nano", show_default=True, type=click.Choice(["nano", "tiny", "s", "m", "l", "x"]), help="Of the network.")
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--samples", default=1000, show_default=True, type=click.IntRange(1), help="Images drawn from each set in an epoch.")
@@ -27,18 +40,24 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Stop after so many hours; --resume goes on.")
+@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better validation.")
 @click.option("--weights", help="Weight file to start from; default: a new network.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded images, which runs can share; default: RUN/cache.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def train(sg, ds, run, weights, resume, cache, quiet, **settings):
+def train(sg, ds, check, run, weights, resume, cache, quiet, **settings):
     """Learn the network from fields (--sg) and from galaxy cutouts (--ds).
 
     \b
     Examples:
+      astroyolo train --sg fields/ --ds cutouts/ --check
       astroyolo train --sg fields/ --ds cutouts/ -o run --epochs 20
       astroyolo train --sg fields/ --ds cutouts/ -o run --epochs 20 --resume
     """
+    if check:
+        sys.exit(check_only(list(sg), ds, settings["scheme"], settings["vote_threshold"]))
+    if run is None:
+        raise click.UsageError("Missing option '-o' / '--output': the folder for weights, results.csv and checkpoint.")
     from ..errors import OutputError
     from ..train.loop import train as run_training
     from ..train.state import Settings
@@ -47,3 +66,10 @@ def train(sg, ds, run, weights, resume, cache, quiet, **settings):
         raise OutputError(f"{run}: holds a run already; go on with --resume or name another folder")
     settings = Settings(sg=tuple(map(str, sg)), ds=str(ds or ""), **settings)
     run_training(settings, run, weights, resume, cache, (lambda line: None) if quiet else (lambda line: click.echo(line, err=True)))
+
+
+def check_only(sg, ds, scheme, vote_threshold) -> int:
+    """Print what would be trained on; the exit status."""
+    from ..train.check import check_data, print_report
+
+    return 0 if print_report(check_data(sg, ds, scheme, vote_threshold), click.echo) else 1

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..stretch import Stretch, lupton_rgb, three_channels
-from .samples import CUTOUT, Cutout, Field, linear_light
+from .cutouts import CUTOUT, linear_light
+from .samples import Cutout, Field
 
 SIZE = 512  # pixels of a training image
 FAINTEST = 5.0  # S/N below which a source is neither demanded nor forbidden
-DROWNED = 4.2  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
+DROWNED = 4.8  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from ..model.assign import Targets
 from ..model.losses import Truth
 from ..stretch import Stretch
 from .augment import Sample, canvas_sample, field_sample
-from .samples import Cutouts, Fields
+from .cutouts import Cutouts
+from .fields import Fields
 from .schemes import Phase
 
 

@@ -19,8 +19,9 @@ from ..model.network import AstroYOLO
 from ..stretch import Stretch
 from .batches import Batch, Data, batches, kinds_of_phase
 from .calibrate import calibrate
-from .samples import Cutouts, Fields
-from .schemes import Scheme, scheme_named
+from .cutouts import Cutouts
+from .fields import Fields
+from .schemes import Phase, Scheme, scheme_named
 from .state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
 from .validate import validate
 
@@ -59,9 +60,13 @@ def train(
     save_settings(settings, run)
     card = card_of(settings, data)
     deadline = time.monotonic() + 3600 * settings.hours if settings.hours else math.inf
-    total = settings.epochs * steps_an_epoch(scheme, settings)
+    total = sum(steps_of(scheme.phases(epoch, settings.epochs), settings) for epoch in range(settings.epochs))
     while progress.epoch < settings.epochs and time.monotonic() < deadline:
-        row = train_one_epoch(model, average, optimizer, data, scheme, settings, progress, total, run, deadline, tell)
+        if settings.patience and progress.since_best >= settings.patience:
+            tell(f"no better for {progress.since_best} epochs: stopping early")
+            break
+        phases = scheme.phases(progress.epoch, settings.epochs)
+        row = train_one_epoch(model, average, optimizer, data, phases, settings, progress, total, run, deadline, tell)
         if row is None:
             break
         finish_epoch(row | validate(average_model(model, average), held_out), model, average, optimizer, progress, card, run, tell)
@@ -77,8 +82,8 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
         if needed and not getattr(settings, name):
             raise AstroYOLOError(f"scheme {settings.scheme!r} learns from --{name}, which is not given; name its folder")
     tell("reading the data sets (the first time decodes them)")
-    fields = Fields([Path(folder) for folder in settings.sg], cache) if scheme.needs_sg else None
-    cutouts = Cutouts(Path(settings.ds), cache) if scheme.needs_ds else None
+    fields = Fields([Path(folder) for folder in settings.sg], cache, tell=tell) if scheme.needs_sg else None
+    cutouts = Cutouts(Path(settings.ds), cache, vote_threshold=settings.vote_threshold, tell=tell) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
     return Data(fields, cutouts, sg[0], ds[0], Stretch()), Data(fields, cutouts, sg[1], ds[1], Stretch())
@@ -94,8 +99,16 @@ def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=settings.lr)
 
 
-def steps_an_epoch(scheme: Scheme, settings: Settings) -> int:
-    return sum(math.ceil(len(kinds_of_phase(p, settings.samples)) / settings.batch_size) for p in scheme.phases)
+def steps_of(phases: tuple[Phase, ...], settings: Settings) -> int:
+    """Gradient steps of an epoch of these phases."""
+    return sum(math.ceil(len(kinds_of_phase(p, settings.samples)) / settings.batch_size) for p in phases)
+
+
+def set_frozen(model: AstroYOLO, frozen: bool) -> None:
+    """Training mode; a frozen backbone and neck keep their weights and, in evaluation mode, their running statistics."""
+    model.train()
+    for part in (model.backbone, model.neck):
+        part.train(not frozen).requires_grad_(not frozen)
 
 
 def learning_rate(step: int, total: int, peak: float) -> float:
@@ -107,15 +120,15 @@ def learning_rate(step: int, total: int, peak: float) -> float:
     return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
 
 
-def train_one_epoch(model, average, optimizer, data, scheme, settings, progress: Progress, total, run, deadline, tell) -> dict | None:
+def train_one_epoch(model, average, optimizer, data, phases, settings, progress: Progress, total, run, deadline, tell) -> dict | None:
     """All phases of the epoch from where ``progress`` stands; mean losses by name, None if time ran out."""
-    model.train()
     sums, count, began, saved = {}, 0, time.monotonic(), time.monotonic()
-    while progress.phase < len(scheme.phases):
-        key = (settings.seed, progress.epoch, progress.phase)
-        for batch in batches(data, scheme.phases[progress.phase], settings.samples, settings.batch_size, key, progress.batch, THREADS):
+    while progress.phase < len(phases):
+        phase, key = phases[progress.phase], (settings.seed, progress.epoch, progress.phase)
+        set_frozen(model, phase.frozen)
+        for batch in batches(data, phase, settings.samples, settings.batch_size, key, progress.batch, THREADS):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(progress.step, total, settings.lr)
+                group["lr"] = learning_rate(progress.step, total, settings.lr) * phase.rate
             losses = train_step(model, batch, optimizer, l1=progress.step > (1 - PLAIN_END) * total)
             average.update(model)
             progress.batch, progress.step, count = progress.batch + 1, progress.step + 1, count + len(batch.images)
@@ -129,7 +142,7 @@ def train_one_epoch(model, average, optimizer, data, scheme, settings, progress:
                 return None
         progress.phase, progress.batch = progress.phase + 1, 0
     rate = count / (time.monotonic() - began)
-    steps = steps_an_epoch(scheme, settings)
+    steps = steps_of(phases, settings)
     return {"epoch": progress.epoch, "images_per_s": rate} | {name: value / steps for name, value in sums.items()}
 
 
@@ -162,8 +175,9 @@ def finish_epoch(row: dict, model, average, optimizer, progress: Progress, card:
     progress.epoch, progress.phase, progress.batch = progress.epoch + 1, 0, 0
     final = average_model(model, average)
     save(final, card, run / "last.safetensors")
+    progress.since_best += 1
     if row["validation"] < progress.best:
-        progress.best = row["validation"]
+        progress.best, progress.since_best = row["validation"], 0
         save(final, card, run / "best.safetensors")
     append_row(run / "results.csv", row)
     save_checkpoint(run / "checkpoint.pt", model, average, optimizer, progress)

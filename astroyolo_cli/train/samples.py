@@ -1,27 +1,21 @@
-"""The two training sets: D_sg, fields with boxes, and D_ds, cutouts of one galaxy each.
-
-Both are decoded once into memory-mapped caches, so that an epoch costs no parsing; the data stay as they are.
-"""
+"""What the network learns from: fields of D_sg and cutouts of D_ds, and which of them are held out."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import zlib
+from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
-from ..errors import InputError
-from ..stretch import estimate_background, signal
+from ..errors import InputError, OutputError
 
-BANDS = ("z", "r", "g")  # reddest first, as the network sees them
-SUFFIXES = ("", ".gz", ".fz", ".bz2")
-CUTOUT = 256  # pixels around the centre that are kept of a cutout
-PICTURES = (".png", ".jpg", ".jpeg")
 HELD_OUT = 20  # one in so many is for validation
+NAMED = 3  # at most so many files are named where many lack the same
 
 
 @dataclass(frozen=True)
@@ -44,68 +38,81 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Sources:
+    """What is known of a field's sources: the columns of ``Field``, and how many masks held nothing."""
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignore: np.ndarray
+    snr: np.ndarray
+    empty_masks: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A field of D_sg that is known by name, not read yet.
+
+    Attributes:
+        name: its own within its folder; decides whether it is held out.
+        files: all that it is read from; a cache older than any of them is made again.
+        read_signals: -> (3, H, W) float32 above the sky in units of the noise, reddest first.
+        read_sources: (H, W) -> its sources.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    read_signals: Callable[[], np.ndarray]
+    read_sources: Callable[[tuple[int, int]], Sources]
+
+
+@dataclass(frozen=True)
 class Cutout:
-    """One image of D_ds: (3, 256, 256) uint8 RGB around the galaxy, its box in it, 0 smooth or 1 disk."""
+    """One image of D_ds.
+
+    Attributes:
+        rgb: (3, 256, 256) uint8, the galaxy in the middle.
+        box: (4,) float32, the galaxy's box in it, the centre of the first pixel at 0.
+        label: 0 smooth, 1 disk.
+        p_disk: the part of the votes for smooth or disk that was for disk, a soft target; 0.0 or 1.0 without votes.
+    """
 
     rgb: np.ndarray
     box: np.ndarray
     label: int
+    p_disk: float
+
+
+def sources_of(boxes, labels, ignore=None, snr=None, empty_masks: int = 0) -> Sources:
+    """Sources from plain lists; none of them ignored, and of any S/N, unless stated."""
+    n = len(boxes)
+    return Sources(
+        np.array(boxes, np.float32).reshape(n, 4),
+        np.array(labels, np.int64).reshape(n),
+        np.zeros(n, bool) if ignore is None else np.array(ignore, bool).reshape(n),
+        np.full((n, 3), np.inf, np.float32) if snr is None else np.asarray(snr, np.float32).reshape(n, 3),
+        empty_masks,
+    )
+
+
+def cut_to_image(box, shape: tuple[int, int], where: str) -> list[float]:
+    """A box (x0, y0, x1, y1) without what reaches over the edge of an image of (H, W).
+
+    Raises:
+        InputError: beginning with ``where``, if no part of it lies in the image, or it is no box at all.
+    """
+    x0, y0, x1, y1 = (float(edge) for edge in box)
+    if not np.isfinite([x0, y0, x1, y1]).all() or not (x1 > x0 and y1 > y0):
+        raise InputError(f"{where}: width {x1 - x0:g} and height {y1 - y0:g}, must be above 0; correct or remove it")
+    height, width = shape
+    if x1 <= -0.5 or y1 <= -0.5 or x0 >= width - 0.5 or y0 >= height - 0.5:
+        place = f"x {x0:g} to {x1:g}, y {y0:g} to {y1:g}"
+        raise InputError(f"{where}: {place} lies outside of the image of {width} x {height} pixels; are these the labels of this image?")
+    return [max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)]
 
 
 def held_out(name: str) -> bool:
     """Whether a set or object belongs to the validation part; by its name, so the same in every run."""
     return zlib.crc32(name.encode()) % HELD_OUT == 0
-
-
-def name_hash(name: str) -> str:
-    """A short name for a cache of what ``name`` names."""
-    return hashlib.sha256(name.encode()).hexdigest()[:12]
-
-
-def field_folders(root: Path) -> list[Path]:
-    """The ``set_N`` folders, in the order of N."""
-    found = [p for p in root.glob("set_*") if p.is_dir() and p.name[4:].isdigit()]
-    if not found:
-        raise InputError(f"{root}: no set_N folders; --sg needs DIR/set_N/img_g.fits, img_r.fits, img_z.fits, masks.fits")
-    return sorted(found, key=lambda p: int(p.name[4:]))
-
-
-def one_of(folder: Path, stem: str) -> Path | None:
-    """``stem`` in whichever of the known compressions it is there."""
-    return next((folder / (stem + s) for s in SUFFIXES if (folder / (stem + s)).is_file()), None)
-
-
-class Fields:
-    """All fields of one or several D_sg folders; ``fields[i]`` reads one from the cache."""
-
-    def __init__(self, roots: list[Path], cache: Path, progress=None):
-        self.caches = {root: cache / f"fields-{name_hash(str(root.resolve()))}" for root in roots}
-        self.folders = [folder for root in roots for folder in field_folders(root)]
-        for folder in self.caches.values():
-            folder.mkdir(parents=True, exist_ok=True)
-        folders = self.folders if progress is None else progress(self.folders)
-        for folder in folders:
-            if not self._path(folder, ".npz").is_file():
-                cache_field(folder, self._path(folder, ".npy"), self._path(folder, ".npz"))
-        self._truth = [dict(np.load(self._path(folder, ".npz"))) for folder in self.folders]
-
-    def _path(self, folder: Path, ending: str) -> Path:
-        return self.caches[folder.parent] / (folder.name + ending)
-
-    def __len__(self) -> int:
-        return len(self.folders)
-
-    def __getitem__(self, index: int) -> Field:
-        signals = np.load(self._path(self.folders[index], ".npy"), mmap_mode="r")
-        return Field(signals, **self._truth[index])
-
-    def split(self) -> tuple[list[int], list[int]]:
-        """Indices for training and for validation."""
-        return split([folder.name for folder in self.folders])
-
-    def star_fraction(self) -> float:
-        labels = np.concatenate([t["labels"][~t["ignore"]] for t in self._truth])
-        return float(np.mean(labels == 0)) if len(labels) else 0.5
 
 
 def split(names: list[str]) -> tuple[list[int], list[int]]:
@@ -116,184 +123,36 @@ def split(names: list[str]) -> tuple[list[int], list[int]]:
     return training or everything, validation or everything
 
 
-def cache_field(folder: Path, pixels: Path, truth: Path) -> None:
-    """Decode one set; the truth is written last, so that a cut-short cache is made again."""
-    signals = np.stack([band_signal(folder, band) for band in BANDS])
-    np.save(pixels, np.clip(signals, -6e4, 6e4).astype(np.float16))
-    rows = truth_rows(folder)
-    partial = truth.with_suffix(".partial.npz")
-    np.savez(partial, **rows)
-    partial.replace(truth)
+def name_hash(name: str) -> str:
+    """A short name for a cache of what ``name`` names."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
-def band_signal(folder: Path, band: str) -> np.ndarray:
-    path = one_of(folder, f"img_{band}.fits")
-    if path is None:
-        raise InputError(f"{folder}: no img_{band}.fits (nor .gz, .fz, .bz2); a set has img_g, img_r and img_z")
-    with fits.open(path, memmap=False) as hdus:
-        counts = next(h.data for h in hdus if h.data is not None and h.data.ndim == 2).astype(np.float32)
-    return signal(counts, estimate_background(counts))
+def some_of(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
-def truth_rows(folder: Path) -> dict[str, np.ndarray]:
-    """Boxes and labels from truth.fits where there is one, else from masks.fits."""
-    if path := one_of(folder, "truth.fits"):
-        return rows_from_table(path)
-    if path := one_of(folder, "masks.fits"):
-        return rows_from_masks(path)
-    raise InputError(f"{folder}: neither truth.fits nor masks.fits; without one of them its sources are unknown")
+def is_fresh(cached: Path, files: tuple[Path, ...]) -> bool:
+    """Whether a cache is there and not older than what it was made from."""
+    if not cached.is_file():
+        return False
+    made = cached.stat().st_mtime_ns
+    return all(not file.exists() or file.stat().st_mtime_ns <= made for file in files)
 
 
-def rows_from_table(path: Path) -> dict[str, np.ndarray]:
-    table = fits.getdata(path, 1)
-    classes = np.char.strip(np.asarray(table["class"], str))
-    if unknown := set(classes) - {"star", "galaxy"}:
-        raise InputError(f"{path}: class {min(unknown)!r}, must be star or galaxy")
-    return {
-        "boxes": np.stack([table[c] for c in ("xmin", "ymin", "xmax", "ymax")], 1).astype(np.float32).reshape(-1, 4),
-        "labels": (classes == "galaxy").astype(np.int64),
-        "ignore": np.asarray(table["ignore"], bool),
-        "snr": band_snr(table),
-    }
+@contextmanager
+def written_whole(path: Path):
+    """A name to write to; the file appears under ``path`` when all is written, or not at all.
 
-
-def band_snr(table) -> np.ndarray:
-    """(n, 3) S/N in z, r, g; where only the total is stated, as if the bands were alike."""
-    if f"snr_{BANDS[0]}" in table.columns.names:
-        return np.stack([table[f"snr_{b}"] for b in BANDS], 1).astype(np.float32)
-    return np.repeat(np.asarray(table["snr"], np.float32)[:, None] / np.sqrt(len(BANDS)), len(BANDS), axis=1)
-
-
-def rows_from_masks(path: Path) -> dict[str, np.ndarray]:
-    """Each image HDU is one source alone; CLASS_ID 1 star, 2 galaxy. Empty ones are left out."""
-    boxes, labels = [], []
-    with fits.open(path, memmap=False) as hdus:
-        for hdu in hdus:
-            if hdu.data is None:
-                continue
-            class_id = hdu.header.get("CLASS_ID")
-            if class_id not in (1, 2):
-                raise InputError(f"{path}: CLASS_ID {class_id!r}, must be 1 (star) or 2 (galaxy)")
-            if (box := mask_box(np.asarray(hdu.data, np.float32), is_star=class_id == 1)) is not None:
-                boxes.append(box)
-                labels.append(class_id - 1)
-    n = len(boxes)
-    return {
-        "boxes": np.array(boxes, np.float32).reshape(n, 4),
-        "labels": np.array(labels, np.int64),
-        "ignore": np.zeros(n, bool),
-        "snr": np.full((n, len(BANDS)), np.inf, np.float32),
-    }
-
-
-def mask_box(alone: np.ndarray, is_star: bool) -> np.ndarray | None:
-    """Box of a source from the noise-free image of it alone, by Astro R-CNN's rule; None if it is empty.
-
-    Above 0.5 % (star) or 8 % (galaxy) of the peak, blurred 9 x 9 with sigma 2, kept where >= 0.5; if
-    nothing is left, what was above.
+    The name is this process's own: several that share a cache do not write into each other's files.
     """
-    from scipy import ndimage
-
-    peak = alone.max(initial=0)
-    if not peak > 0:
-        return None
-    above = alone / peak > (0.005 if is_star else 0.08)
-    blurred = ndimage.gaussian_filter(above.astype(np.float64), 2, truncate=2, mode="constant")
-    kept = blurred >= 0.5
-    rows, columns = np.nonzero(kept if kept.any() else above)
-    return np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5], np.float32)
-
-
-class Cutouts:
-    """All cutouts of a D_ds folder with images below ``smooth/`` and ``disk/``."""
-
-    def __init__(self, root: Path, cache: Path, progress=None):
-        self.files = cutout_files(root)
-        stem = cache / f"cutouts-{name_hash(json.dumps([str(p.resolve()) for p, _ in self.files]))}"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        if not stem.with_suffix(".npz").is_file():
-            cache_cutouts(self.files, stem, progress)
-        self._rgb = np.load(stem.with_suffix(".npy"), mmap_mode="r")
-        self._boxes = np.load(stem.with_suffix(".npz"))["boxes"]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Cutout:
-        return Cutout(self._rgb[index], self._boxes[index], self.files[index][1])
-
-    def split(self) -> tuple[list[int], list[int]]:
-        """Indices for training and for validation, by object."""
-        return split([path.stem for path, _ in self.files])
-
-    def disk_fraction(self) -> float:
-        return float(np.mean([label for _, label in self.files]))
-
-
-def cutout_files(root: Path) -> list[tuple[Path, int]]:
-    """Image files and their labels: 0 below ``smooth/``, 1 below ``disk/``."""
-    files = []
-    for label, name in enumerate(("smooth", "disk")):
-        mine = sorted(p for p in (root / name).rglob("*") if p.suffix.lower() in PICTURES)
-        if not mine:
-            raise InputError(f"{root / name}: no PNG or JPEG images; --ds needs both DIR/smooth/ and DIR/disk/")
-        files += [(path, label) for path in mine]
-    return files
-
-
-def cache_cutouts(files, stem: Path, progress=None) -> None:
-    rgb = np.lib.format.open_memmap(stem.with_suffix(".npy"), "w+", np.uint8, (len(files), 3, CUTOUT, CUTOUT))
-    boxes = np.zeros((len(files), 4), np.float32)
-    for i, (path, _) in enumerate(files if progress is None else progress(files)):
-        rgb[i] = centre_of_picture(path)
-        boxes[i] = central_box(rgb[i])
-    rgb.flush()
-    partial = stem.with_suffix(".partial.npz")
-    np.savez(partial, boxes=boxes)
-    partial.replace(stem.with_suffix(".npz"))
-
-
-def centre_of_picture(path: Path) -> np.ndarray:
-    """(3, 256, 256) uint8 around the middle of an image; smaller images are enlarged."""
-    from PIL import Image
-
+    partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            if min(image.size) < CUTOUT:
-                scale = CUTOUT / min(image.size)
-                image = image.resize([max(CUTOUT, round(n * scale)) for n in image.size], Image.Resampling.BICUBIC)
-            left, top = (image.width - CUTOUT) // 2, (image.height - CUTOUT) // 2
-            return np.asarray(image.crop((left, top, left + CUTOUT, top + CUTOUT))).transpose(2, 0, 1)
+        yield partial
+        partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: not a readable image ({error}); remove it or fetch it again") from error
-
-
-def linear_light(rgb: np.ndarray, q: float = 8.0) -> np.ndarray:
-    """Undo, roughly, the asinh stretch of a colour picture: (3, H, W) in [0, 1] to fluxes on an arbitrary scale.
-
-    SDSS pictures follow Lupton et al. (2004) with Q = 8; other surveys' come close enough for augmentation.
-    """
-    mean = rgb.mean(axis=0)
-    factor = np.divide(np.sinh(q * mean) / q, mean, out=np.ones_like(mean), where=mean > 1e-3)
-    return rgb * factor
-
-
-def central_box(rgb: np.ndarray) -> np.ndarray:
-    """Box of the source at the centre of (3, H, W) uint8, by D_sg's rule: above 8 % of its peak.
-
-    The middle half where nothing stands out at the centre.
-    """
-    from scipy import ndimage
-
-    light = ndimage.gaussian_filter(linear_light(rgb / np.float32(255)).mean(axis=0), 1.5)
-    size = light.shape[0]
-    middle = slice(size // 2 - 8, size // 2 + 8)
-    sky, peak = np.median(light), light[middle, middle].max()
-    labels, _ = ndimage.label(light - sky > 0.08 * (peak - sky))
-    mine = labels[middle, middle]
-    central = np.bincount(mine[mine > 0]).argmax() if (mine > 0).any() else 0
-    rows, columns = np.nonzero(labels == central) if central and peak > sky else (np.array([0, size]),) * 2
-    box = np.array([columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5], np.float32)
-    whole = max(box[2] - box[0], box[3] - box[1]) > 0.95 * size
-    return np.array([size / 4 - 0.5, size / 4 - 0.5, size * 3 / 4 - 0.5, size * 3 / 4 - 0.5], np.float32) if whole else box
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another --cache") from error
+    finally:
+        partial.unlink(missing_ok=True)

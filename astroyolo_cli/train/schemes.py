@@ -1,4 +1,4 @@
-"""Training schemes: in which order and proportion a network sees the two data sets."""
+"""Training schemes as data: in which order and proportion a network sees the two data sets, and what is frozen meanwhile."""
 
 from __future__ import annotations
 
@@ -14,35 +14,67 @@ class Phase:
     Attributes:
         sg, ds: images drawn from D_sg and D_ds, as multiples of ``--samples``. Where both are above 0,
             every batch holds both in that proportion.
+        frozen: leave backbone and neck as they are, the running statistics of their normalisation too.
+        rate: factor to the learning rate.
     """
 
     sg: float = 0.0
     ds: float = 0.0
+    frozen: bool = False
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The same phases in every epoch of a part of the run.
+
+    Attributes:
+        until: the part of the run's epochs at which the stage ends, 0 to 1.
+    """
+
+    phases: tuple[Phase, ...]
+    until: float = 1.0
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The phases of every epoch, and what the scheme is for."""
+    """The stages of a run, one after the other, and what the scheme is for. Every scheme of both sets sees equally many images."""
 
-    phases: tuple[Phase, ...]
+    stages: tuple[Stage, ...]
     meaning: str
 
     @property
     def needs_sg(self) -> bool:
-        return any(phase.sg for phase in self.phases)
+        return any(phase.sg for stage in self.stages for phase in stage.phases)
 
     @property
     def needs_ds(self) -> bool:
-        return any(phase.ds for phase in self.phases)
+        return any(phase.ds for stage in self.stages for phase in stage.phases)
+
+    def phases(self, epoch: int, epochs: int) -> tuple[Phase, ...]:
+        """Of epoch number ``epoch`` (from 0) of ``epochs``."""
+        return next(stage.phases for stage in self.stages if epoch < round(stage.until * epochs) or stage is self.stages[-1])
+
+
+def always(*phases: Phase) -> tuple[Stage, ...]:
+    """The same phases in every epoch."""
+    return (Stage(phases),)
 
 
 SCHEMES = {
-    "iterative": Scheme(
-        (Phase(sg=1), Phase(ds=1)), "as many images from D_sg, then from D_ds, in each epoch; nothing frozen (the paper's best)"
+    "sequential": Scheme(
+        (Stage((Phase(sg=2),), until=0.5), Stage((Phase(ds=2),))), "D_sg for half of the run, then D_ds; forgets the first"
     ),
-    "joint": Scheme((Phase(sg=1.5, ds=0.5),), "every batch holds both sets, three to one"),
-    "sg-only": Scheme((Phase(sg=1),), "detection and star/galaxy alone"),
-    "ds-only": Scheme((Phase(ds=1),), "smooth/disk alone"),
+    "alternating": Scheme(
+        always(Phase(sg=1), Phase(ds=1, frozen=True, rate=0.5)),
+        "each set in turn in each epoch; for D_ds backbone and neck are frozen and the learning rate is halved",
+    ),
+    "iterative": Scheme(
+        always(Phase(sg=1), Phase(ds=1)), "as many images from D_sg, then from D_ds, in each epoch; nothing frozen (the paper's best)"
+    ),
+    "joint": Scheme(always(Phase(sg=1.5, ds=0.5)), "every batch holds both sets, three to one"),
+    "sg-only": Scheme(always(Phase(sg=1)), "detection and star/galaxy alone"),
+    "ds-only": Scheme(always(Phase(ds=1)), "smooth/disk alone"),
 }
 
 

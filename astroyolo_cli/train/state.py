@@ -30,6 +30,8 @@ class Settings:
         weight_decay: on convolution weights alone.
         seed: of everything random.
         hours: stop (and stay resumable) after so long; None for no limit.
+        patience: stop after so many epochs without a better validation; None for never.
+        vote_threshold: galaxies of a table of votes are left out where neither class has this part of them.
     """
 
     sg: tuple[str, ...]
@@ -44,6 +46,8 @@ class Settings:
     weight_decay: float = 0.05
     seed: int = 0
     hours: float | None = None
+    patience: int | None = None
+    vote_threshold: float = 0.5
 
 
 class Average:
@@ -66,17 +70,23 @@ class Average:
 
 @dataclass
 class Progress:
-    """Where a run stands: the next batch is ``batch`` of ``phase`` of ``epoch``; ``step`` counts all."""
+    """Where a run stands: the next batch is ``batch`` of ``phase`` of ``epoch``; ``step`` counts all; epochs ``since_best``."""
 
     epoch: int = 0
     phase: int = 0
     batch: int = 0
     step: int = 0
     best: float = math.inf
+    since_best: int = 0
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before ``path`` is kept."""
+    return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Progress) -> None:
-    """Tensors and plain numbers only; the file appears whole or not at all."""
+    """Tensors and plain numbers only; the file appears whole or not at all, and the one before it is kept."""
     partial = path.with_name(path.name + ".partial")
     torch.save(
         {
@@ -90,6 +100,8 @@ def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Pr
     )
     with partial.open("rb") as file:
         os.fsync(file.fileno())
+    if path.exists():
+        path.replace(previous(path))
     partial.replace(path)
 
 
@@ -105,7 +117,8 @@ def load_checkpoint(path: Path, model, average: Average, optimizer) -> Progress:
         return Progress(**saved["progress"])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: not a checkpoint of this run ({reason}); start anew without --resume") from error
+        remedy = f"move {previous(path).name} to its place" if previous(path).exists() else "start anew without --resume"
+        raise WeightsError(f"{path}: not a checkpoint of this run ({reason}); {remedy}") from error
 
 
 def save_settings(settings: Settings, run: Path) -> None:

@@ -1,0 +1,612 @@
+"""Readers of the training sets: every layout of D_sg and D_ds against files written by hand."""
+
+import bz2
+import csv
+import gzip
+import json
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from PIL import Image
+
+from astroyolo_cli.errors import InputError, OutputError
+from astroyolo_cli.stretch import Stretch, lupton_rgb
+from astroyolo_cli.train.augment import field_sample
+from astroyolo_cli.train.cutouts import Cutouts
+from astroyolo_cli.train.fields import Fields, field_entries
+from astroyolo_cli.train.formats_sets import mask_box
+from astroyolo_cli.train.formats_votes import parse_name, picture_stem, vote_fractions
+from astroyolo_cli.train.images import unstretched
+
+H, W = 60, 80  # not square, so that x and y cannot be confused
+
+
+def noise(seed=0, shape=(H, W)):
+    return np.random.default_rng(seed).normal(100, 3, shape).astype(np.float32)
+
+
+def write_bands(folder, pattern="img_{band}.fits", seed=0, shape=(H, W)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, band in enumerate("grz"):
+        fits.writeto(folder / pattern.format(band=band), noise(seed + i, shape))
+
+
+def block(x0, x1, y0, y1, shape=(H, W)):
+    """A source alone: 1 from x0 to x1 and y0 to y1, both included."""
+    alone = np.zeros(shape, np.float32)
+    alone[y0 : y1 + 1, x0 : x1 + 1] = 1
+    return alone
+
+
+def hdu_list(sources, primary=True):
+    """(pixels, CLASS_ID or None) to HDUs, the first in the primary."""
+    hdus = [fits.ImageHDU(pixels) for pixels, _ in sources]
+    for hdu, (_, class_id) in zip(hdus, sources):
+        if class_id is not None:
+            hdu.header["CLASS_ID"] = class_id
+    first = fits.PrimaryHDU(hdus[0].data, hdus[0].header) if primary else fits.PrimaryHDU()
+    return fits.HDUList([first, *(hdus[1:] if primary else hdus)])
+
+
+SOURCES = [(block(10, 29, 5, 14), 1), (np.zeros((H, W), np.float32), None), (block(40, 69, 30, 49), 2)]
+BOXES = [[9.5, 4.5, 29.5, 14.5], [39.5, 29.5, 69.5, 49.5]]  # of SOURCES, but for the corners that the blur takes
+
+
+def read(root, tmp_path):
+    told = []
+    return Fields([root], tmp_path / "cache", tell=told.append), told
+
+
+def pack(path):
+    """The file as gzip or bzip2, by its ending, in place of the plain one."""
+    plain = path.with_suffix("")
+    (gzip if path.suffix == ".gz" else bz2).open(path, "wb").write(plain.read_bytes())
+    plain.unlink()
+
+
+# Astro R-CNN sets
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".bz2", ".fz"])
+def test_sets_in_every_compression(tmp_path, ending):
+    folder = tmp_path / "sg" / "set_4"
+    write_bands(folder)
+    hdus = hdu_list(SOURCES)
+    if ending == ".fz":
+        packed = [fits.CompImageHDU(h.data, h.header, compression_type="GZIP_2") for h in hdus]
+        fits.HDUList([fits.PrimaryHDU(), *packed]).writeto(folder / "masks.fits.fz")
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(noise(), compression_type="GZIP_2")]).writeto(folder / "img_g.fits.fz")
+        (folder / "img_g.fits").unlink()
+    else:
+        hdus.writeto(folder / "masks.fits")
+        for name in ("masks.fits", "img_g.fits") if ending else ():
+            pack(folder / (name + ending))
+    fields, told = read(tmp_path / "sg", tmp_path)
+    assert fields[0].boxes.tolist() == BOXES and fields[0].labels.tolist() == [0, 1]
+    assert fields[0].signals.shape == (3, H, W)
+    assert told == ["1 masks without any light are left out"]
+
+
+def test_gaps_in_the_numbers_are_no_matter(tmp_path):
+    for number in (10, 2, 0):
+        write_bands(tmp_path / "sg" / f"set_{number}", seed=number)
+        hdu_list(SOURCES).writeto(tmp_path / "sg" / f"set_{number}" / "masks.fits")
+    assert [entry.name for entry in field_entries(tmp_path / "sg", print)] == ["set_0", "set_2", "set_10"]
+    assert len(read(tmp_path / "sg", tmp_path)[0]) == 3
+
+
+def test_boxes_of_masks_do_not_depend_on_the_frame_around_them():
+    """Also for sources cut by the frame's edge: the rule on the whole frame is what counts."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(1)
+    yy, xx = np.mgrid[:H, :W]
+    for _ in range(30):
+        x, y, s = rng.uniform(0, W), rng.uniform(0, H), rng.uniform(0.3, 9)
+        alone = np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / 2 / s**2)
+        above = (alone / alone.max() > 0.08).astype(float)
+        kept = ndimage.gaussian_filter(above, 2, truncate=2, mode="constant") >= 0.5
+        rows, columns = np.nonzero(kept if kept.any() else above)
+        assert mask_box(alone, is_star=False).tolist() == [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5]
+
+
+def test_packed_masks_take_time_in_proportion(tmp_path):
+    """Four times the HDUs take about four times as long: gzip is undone once, not from the front for each HDU."""
+    shape, seconds = (256, 256), []
+    pixels = np.random.default_rng(0).integers(1, 2**31, shape).astype(np.int32)  # does not compress
+    for n in (40, 160):
+        folder = tmp_path / f"sg{n}" / "set_0"
+        write_bands(folder, shape=shape)
+        hdu_list([(pixels, 2)] * n).writeto(folder / "masks.fits")
+        pack(folder / "masks.fits.gz")
+        (entry,) = field_entries(tmp_path / f"sg{n}", print)
+        began = time.process_time()
+        assert len(entry.read_sources(shape).boxes) == n
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 8 * seconds[0]  # 4 if linear, 16 if quadratic
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda f: (f / "masks.fits").unlink(), ["set_1", "neither truth.fits nor masks.fits"]),
+        (lambda f: (f / "img_r.fits").unlink(), ["set_1", "no img_r.fits"]),
+        (lambda f: fits.writeto(f / "img_r.fits", noise(0, (H, H)), overwrite=True), ["img_r.fits", "60 x 60", "80 x 60"]),
+        (lambda f: fits.append(f / "masks.fits", block(1, 5, 1, 5, (H, H))), ["masks.fits", "HDU 3", "60 x 60", "80 x 60"]),
+        (lambda f: fits.setval(f / "masks.fits", "CLASS_ID", value=3, ext=2), ["masks.fits", "CLASS_ID 3"]),
+        (lambda f: (f / "masks.fits").write_bytes((f / "masks.fits").read_bytes()[:30000]), ["masks.fits", "fetch"]),
+        (lambda f: fits.writeto(f / "img_g.fits", np.ones((H, W), np.float32), overwrite=True), ["img_g.fits", "constant"]),
+        (lambda f: (f / "img_z.fits").write_bytes(b"not FITS"), ["img_z.fits"]),
+    ],
+)
+def test_a_bad_set_is_named_in_one_line(tmp_path, change, words):
+    for i in (0, 1):
+        write_bands(tmp_path / "sg" / f"set_{i}", seed=i)
+        hdu_list(SOURCES).writeto(tmp_path / "sg" / f"set_{i}" / "masks.fits")
+    change(tmp_path / "sg" / "set_1")
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "sg", tmp_path)
+    assert all(word in str(caught.value) for word in words) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2"])
+def test_cut_short_packed_masks_are_named(tmp_path, ending):
+    folder = tmp_path / "sg" / "set_0"
+    write_bands(folder)
+    hdu_list(SOURCES).writeto(folder / "masks.fits")
+    path = folder / f"masks.fits{ending}"
+    pack(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="masks.fits"):
+        read(tmp_path / "sg", tmp_path)
+
+
+def write_truth(folder, boxes, ignore):
+    n = len(boxes)
+    columns = dict(zip(("xmin", "ymin", "xmax", "ymax"), np.array(boxes, float).T))
+    Table({"class": ["galaxy"] * n, "snr": [30.0] * n, "ignore": ignore} | columns).write(folder / "truth.fits", overwrite=True)
+
+
+def test_boxes_of_a_truth_table_are_cut_at_the_edge(tmp_path):
+    write_bands(tmp_path / "sg" / "set_0")
+    write_truth(tmp_path / "sg" / "set_0", [[-7, 10, 5.5, 20.5], [70, 50, 90, 70], [200, 200, 210, 210]], [False, False, True])
+    field = read(tmp_path / "sg", tmp_path)[0][0]
+    assert field.boxes.tolist() == [[-0.5, 10, 5.5, 20.5], [70, 50, W - 0.5, H - 0.5]]
+    np.testing.assert_allclose(np.hypot.reduce(field.snr, axis=1), 30, rtol=1e-6)
+
+
+@pytest.mark.parametrize("box, word", [([100, 5, 110, 15], "outside"), ([5, 5, 5, 9], "must be above 0")])
+def test_a_source_outside_of_its_image_is_named(tmp_path, box, word):
+    write_bands(tmp_path / "sg" / "set_0")
+    write_truth(tmp_path / "sg" / "set_0", [[1, 1, 9, 9], box], [False, False])
+    with pytest.raises(InputError, match=rf"truth.fits: row 2: .*{word}"):
+        read(tmp_path / "sg", tmp_path)
+
+
+# The cache
+
+
+def test_the_cache_is_used_and_made_again_when_it_is_old_or_cut_short(tmp_path):
+    folder = tmp_path / "sg" / "set_0"
+    write_bands(folder)
+    write_truth(folder, [[1, 1, 9, 9]], [False])
+    read(tmp_path / "sg", tmp_path)
+    (pixels,) = (tmp_path / "cache").rglob("*.npy")
+    (boxes,) = (tmp_path / "cache").rglob("*.npz")
+    made = pixels.stat().st_mtime_ns
+    assert isinstance(read(tmp_path / "sg", tmp_path)[0][0].signals, np.memmap)
+    assert pixels.stat().st_mtime_ns == made
+    boxes.unlink()
+    pixels.write_bytes(pixels.read_bytes()[:1000])
+    assert read(tmp_path / "sg", tmp_path)[0][0].signals.shape == (3, H, W)
+    write_truth(folder, [[2, 2, 9, 9]], [False])
+    assert read(tmp_path / "sg", tmp_path)[0][0].boxes.tolist() == [[2, 2, 9, 9]]
+    assert sorted(p.suffix for p in (tmp_path / "cache").rglob("*.np*")) == [".npy", ".npz"]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    write_bands(tmp_path / "sg" / "set_0")
+    write_truth(tmp_path / "sg" / "set_0", [[1, 1, 9, 9]], [False])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", lambda *_, **__: full())
+    with pytest.raises(OutputError, match="No space left"):
+        read(tmp_path / "sg", tmp_path)
+    assert not list((tmp_path / "cache").rglob("*.npz"))
+
+
+# COCO
+
+
+def coco(images, annotations, categories=({"id": 7, "name": "Galaxy"}, {"id": 1, "name": "star"})):
+    return {"images": images, "annotations": annotations, "categories": [dict(c) for c in categories]}
+
+
+def annotation(image, category, bbox, number=1, **rest):
+    return {"id": number, "image_id": image, "category_id": category, "bbox": bbox} | rest
+
+
+def write_coco(root, content, name="labels.json"):
+    root.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(json.dumps(content))
+
+
+def test_coco_boxes_frame_the_pixels_they_are_meant_for(tmp_path):
+    """A block of pixels 20..29 by 40..44: COCO says x 20, y 40, w 10, h 5; ours is 19.5, 39.5, 29.5, 44.5."""
+    root = tmp_path / "sg"
+    root.mkdir()
+    picture = np.full((H, W, 3), 20, np.uint8)
+    picture[40:45, 20:30] = 250
+    Image.fromarray(picture).save(root / "a.png")
+    write_bands(root / "set_3")
+    write_bands(root / "images", "b_{band}.fits")
+    fits.writeto(root / "c.fits", noise(9))
+    images = [{"id": i, "file_name": name} for i, name in enumerate(["a.png", "set_3", "b.fits", "c.fits"])]
+    images[0] |= {"width": W, "height": H}
+    annotations = [
+        annotation(0, 7, [20, 40, 10, 5]),
+        annotation(1, 1, [0, 0, 4, 4], 2),
+        annotation(1, 7, [70, 50, 30, 30], 3, iscrowd=1),
+        annotation(3, 1, [3.5, 2, 6, 7], 4),
+    ]
+    write_coco(root, coco(images, annotations))
+    (root / "settings.json").write_text('{"epochs": 3}')
+    fields, told = read(root, tmp_path)
+    a, b, c, d = (fields[i] for i in range(4))
+    assert told == []
+    assert a.boxes.tolist() == [[19.5, 39.5, 29.5, 44.5]] and a.labels.tolist() == [1]
+    rows, columns = np.nonzero(a.signals[0] > np.median(a.signals[0]))
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == (20, 40, 29, 44)
+    assert b.boxes.tolist() == [[-0.5, -0.5, 3.5, 3.5], [69.5, 49.5, W - 0.5, H - 0.5]] and b.ignore.tolist() == [False, True]
+    assert c.boxes.shape == (0, 4) and not np.array_equal(c.signals[0], c.signals[1])
+    assert d.boxes.tolist() == [[3, 1.5, 9, 8.5]] and np.array_equal(d.signals[0], d.signals[2])
+    assert np.isinf(a.snr).all()
+
+
+def test_missing_coco_images_are_told_unless_all_are(tmp_path):
+    root = tmp_path / "sg"
+    images = [{"id": i, "file_name": f"{i}.fits"} for i in range(5)]
+    write_coco(root, coco(images, []))
+    with pytest.raises(InputError, match="labels.json: none of its 5 images"):
+        read(root, tmp_path)
+    fits.writeto(root / "2.fits", noise())
+    fields, told = read(root, tmp_path)
+    assert len(fields) == 1 and told == [f"{root}: 4 of 5 images are missing and left out: 0.fits, 1.fits, 3.fits and 1 more"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda c: c["annotations"][0].update(bbox=[200, 5, 3, 3]), ["annotation 1", "outside"]),
+        (lambda c: c["annotations"][0].update(bbox=[20, 5, 0, 3]), ["annotation 1", "must be above 0"]),
+        (lambda c: c["annotations"][0].update(bbox=[20, 5, 3]), ["annotation 1", "four numbers"]),
+        (lambda c: c["annotations"][0].update(image_id=77), ["annotation 1", "77"]),
+        (lambda c: c["annotations"][0].update(category_id=3), ["annotation 1", "3", "star or galaxy"]),
+        (lambda c: c["categories"][0].update(name="quasar"), ["quasar", "star or galaxy"]),
+        (lambda c: c["images"][0].update(width=H, height=W), ["c.fits", "60 x 80", "80 x 60"]),
+        (lambda c: c["annotations"][0].pop("bbox"), ["labels.json", "bbox"]),
+    ],
+)
+def test_a_bad_coco_file_is_named_in_one_line(tmp_path, change, words):
+    content = coco([{"id": 0, "file_name": "c.fits"}], [annotation(0, 7, [1, 2, 3, 4])])
+    change(content)
+    write_coco(tmp_path / "sg", content)
+    fits.writeto(tmp_path / "sg" / "c.fits", noise())
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "sg", tmp_path)
+    assert all(word in str(caught.value) for word in [*words, "labels.json"])
+
+
+def test_an_image_in_two_coco_files_and_a_cut_one_are_named(tmp_path):
+    root = tmp_path / "sg"
+    for name in ("a.json", "b.json"):
+        write_coco(root, coco([{"id": 0, "file_name": "c.fits"}], []), name)
+    fits.writeto(root / "c.fits", noise())
+    with pytest.raises(InputError, match="b.json.*c.fits.*a.json"):
+        read(root, tmp_path)
+    (root / "b.json").write_text('{"images": [')
+    with pytest.raises(InputError, match="b.json: not readable JSON"):
+        read(root, tmp_path)
+
+
+# YOLO
+
+
+def test_yolo_boxes_frame_the_pixels_they_are_meant_for(tmp_path):
+    """Pixels 20..29 by 40..44 of 80 x 60: the centre is at 25 and 42.5 from the corner."""
+    root = tmp_path / "sg"
+    line = f"1 {25 / W:.9f} {42.5 / H:.9f} {10 / W:.9f} {5 / H:.9f}\n"
+    write_bands(root / "one", "f.1_{band}.fits")
+    (root / "one" / "f.1.txt").write_text(line + "\n0 0.0 0.5 0.1 0.1\n")
+    write_bands(root / "two")
+    (root / "two.txt").write_text("")
+    (root / "images" / "x").mkdir(parents=True)
+    (root / "labels" / "x").mkdir(parents=True)
+    for name in ("p", "q"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 99, (H, W, 3), np.uint8)).save(root / "images" / "x" / f"{name}.png")
+    (root / "labels" / "x" / "p.txt").write_text(line)
+    (root / "README.txt").write_text("about these")
+    fields, told = read(root, tmp_path)
+    by_name = {e.name: fields[i] for i, e in enumerate(field_entries(root, lambda line: None))}
+    assert set(by_name) == {"labels/x/p.txt", "one/f.1.txt", "two.txt"}
+    first = by_name["one/f.1.txt"]
+    np.testing.assert_allclose(first.boxes, [[19.5, 39.5, 29.5, 44.5], [-0.5, 26.5, 3.5, 32.5]], atol=1e-4)
+    assert first.labels.tolist() == [1, 0]
+    assert len(by_name["two.txt"].boxes) == 0
+    np.testing.assert_allclose(by_name["labels/x/p.txt"].boxes, first.boxes[:1], atol=1e-4)
+    assert told == [f"{root}: 1 images have no label file and are left out: images/x/q.png"]
+
+
+@pytest.mark.parametrize(
+    "name, text", [("classes.txt", "galaxy\nstar\n"), ("data.yaml", "path: star\nnames:\n  0: galaxy\n  1: star\n"), (None, "")]
+)
+def test_yolo_classes_may_be_listed_the_other_way_round(tmp_path, name, text):
+    root = tmp_path / "sg"
+    root.mkdir()
+    fits.writeto(root / "a.fits", noise())
+    (root / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    if name:
+        (root / name).write_text(text)
+    assert read(root, tmp_path)[0][0].labels.tolist() == [1 if name else 0]
+
+
+@pytest.mark.parametrize(
+    "line, word",
+    [
+        ("3 0.5 0.5 0.1 0.1", "class 3"),
+        ("0 40 30 8 6", "must lie in 0..1"),
+        ("0 0.5 0.5 0.1", "4 numbers"),
+        ("0 0.1 0.1 0.2 0.2 0.3 0.3", "7 numbers"),
+        ("star 0.5 0.5 0.1 0.1", "five numbers"),
+        ("0 0.5 0.5 0 0.1", "must be above 0"),
+        ("0 nan 0.5 0.1 0.1", "must lie in 0..1"),
+    ],
+)
+def test_a_bad_yolo_line_is_named(tmp_path, line, word):
+    (tmp_path / "sg").mkdir()
+    fits.writeto(tmp_path / "sg" / "a.fits", noise())
+    (tmp_path / "sg" / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(InputError, match=rf"a.txt: line 2: .*{word}"):
+        read(tmp_path / "sg", tmp_path)
+
+
+def test_an_empty_folder_says_what_it_could_hold(tmp_path):
+    (tmp_path / "sg").mkdir()
+    with pytest.raises(InputError, match="set_N.*COCO.*YOLO"):
+        read(tmp_path / "sg", tmp_path)
+
+
+# Pictures as fields
+
+
+def test_a_picture_reaches_the_network_as_it_is(tmp_path):
+    """Unaugmented, what training shows is the picture that detection shows, to within 16-bit signals."""
+    root = tmp_path / "sg"
+    root.mkdir()
+    picture = np.random.default_rng(3).integers(0, 256, (512, 512, 3), np.uint8)
+    picture[:9], picture[20:30] = 0, 255
+    Image.fromarray(picture).save(root / "a.png")
+    (root / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    image = field_sample(read(root, tmp_path)[0][0], Stretch(), None).image
+    np.testing.assert_allclose(image, picture.transpose(2, 0, 1) / 255, atol=3e-3)
+
+
+def test_unstretched_is_the_inverse_of_the_stretch():
+    signals = np.random.default_rng(0).uniform(-1.9, 30, (3, 40, 40)).astype(np.float32)
+    rgb = lupton_rgb(signals, Stretch())
+    assert rgb.max() < 1
+    np.testing.assert_allclose(unstretched(rgb, Stretch()), signals, rtol=1e-4, atol=1e-4)
+
+
+# Galaxy Zoo tables
+
+
+def write_galaxy(path, level=200):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yy, xx = np.mgrid[:64, :64] - 31.5
+    blob = level * np.exp(-(xx**2 + yy**2) / 50)
+    Image.fromarray(np.stack([blob.astype(np.uint8)] * 3, -1)).save(path)
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def cutouts(root, tmp_path, **rest):
+    told = []
+    found = Cutouts(root, tmp_path / "cache", tell=told.append, **rest)
+    return found, told
+
+
+def p_disk(found):
+    return [round(found[i].p_disk, 4) for i in range(len(found))]
+
+
+def counts_row(name, smooth, disk, artifact, **rest):
+    names = ("smooth-or-featured-dr5_smooth", "smooth-or-featured-dr5_featured-or-disk", "smooth-or-featured-dr5_artifact")
+    return {"id_str": name, "subfolder": name[:4], "filename": f"{name}.jpg", **dict(zip(names, (smooth, disk, artifact)))} | rest
+
+
+COUNTS = [
+    counts_row("J094651.45-010228.5", 30, 6, 4),  # 0.75, 0.15, 0.1: smooth, p_disk 6 / 36
+    counts_row("J094651.45-010228.6", 5, 20, 0),  # disk, 0.8; its stem differs in the last digit alone
+    counts_row("J112953.88-000427.4", 3, 4, 33),  # artifact
+    counts_row("J000000.00+000000.0", 10, 10, 0),  # a tie
+    counts_row("J000000.00+000000.1", 9, 8, 3),  # 0.45: undecided at 0.5
+    counts_row("J000000.00+000000.2", 0, 0, 0),  # nobody voted
+    counts_row("J000000.00+000000.3", "", "", ""),  # nor here
+]
+
+
+def write_all(root, rows=COUNTS, ending=".png"):
+    for row in rows:
+        write_galaxy(root / "images" / row["subfolder"] / (row["id_str"] + ending))
+
+
+@pytest.mark.parametrize("kind", ["csv", "fits", "parquet"])
+def test_counts_of_galaxy_datasets(tmp_path, kind):
+    """The table says .jpg, the files are .png; names hold dots."""
+    root = tmp_path / "ds"
+    write_all(root)
+    if kind == "csv":
+        write_csv(root / "catalog.csv", COUNTS)
+    else:
+        rows = COUNTS[:-1]
+        table = Table({name: [row[name] for row in rows] for name in rows[0]})
+        if kind == "parquet":
+            pytest.importorskip("pyarrow")
+        table.write(root / f"catalog.{kind}")
+    found, told = cutouts(root, tmp_path)
+    assert p_disk(found) == [round(6 / 36, 4), 0.8] and [found[i].label for i in range(2)] == [0, 1]
+    unvoted = 2 if kind == "csv" else 1
+    n = len(COUNTS) if kind == "csv" else len(COUNTS) - 1
+    expected = f"of {n} galaxies are left out: 1 artifacts, {unvoted} without votes, 2 undecided at --vote-threshold 0.5"
+    assert told == [f"{root / f'catalog.{kind}'}: {expected}"]
+
+
+def test_the_vote_threshold_chooses(tmp_path):
+    root = tmp_path / "ds"
+    write_all(root)
+    write_csv(root / "catalog.csv", COUNTS)
+    assert len(cutouts(root, tmp_path, vote_threshold=0.4)[0]) == 3
+    with pytest.raises(InputError, match="ds: no smooth galaxies at all among 1"):
+        cutouts(root, tmp_path, vote_threshold=0.76)
+
+
+def fraction_row(name, smooth, disk, artifact, **rest):
+    answers = {"smooth": smooth, "featured-or-disk": disk, "artifact": artifact}
+    votes = {f"smooth-or-featured_{answer}_fraction": value for answer, value in answers.items()}
+    return {"iauname": name, "png_loc": f"elsewhere/{name[:4]}/{name}.png", "smooth-or-featured_total-votes": 40} | votes | rest
+
+
+def test_fractions_of_the_public_tables(tmp_path):
+    root = tmp_path / "ds"
+    rows = [fraction_row("J1000.5", 0.7, 0.2, 0.1), fraction_row("J1001.5", 0.05, 0.9, 0.05), fraction_row("J1002.5", 0.1, 0.1, 0.8)]
+    write_csv(root_made(root) / "gz_decals_volunteers_5.csv", rows)
+    for row in rows:
+        write_galaxy(root / "images" / "png" / f"{row['iauname']}.png")
+    found, _ = cutouts(root, tmp_path)
+    np.testing.assert_allclose([found[i].p_disk for i in range(len(found))], [0.2 / 0.9, 0.9 / 0.95], rtol=1e-6)
+
+
+def root_made(root):
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def test_stated_fractions_go_before_counts_and_counts_fill_in():
+    columns = {
+        "smooth-or-featured_smooth_fraction": np.array([0.2, np.nan]),
+        "smooth-or-featured_featured-or-disk_fraction": np.array([0.7, np.nan]),
+        "smooth-or-featured_smooth": np.array([9.0, 3.0]),
+        "smooth-or-featured_featured-or-disk": np.array([1.0, 1.0]),
+        "smooth-or-featured-dr8_featured-or-disk": np.array([np.nan, 4.0]),
+        "smooth-or-featured_artifact": np.array([0.0, 2.0]),
+    }
+    np.testing.assert_allclose(vote_fractions(columns), [[0.2, 0.7, 0.0], [0.3, 0.5, 0.2]])
+
+
+@pytest.mark.parametrize(
+    "name, parsed",
+    [
+        ("smooth-or-featured_smooth", ("", "smooth", False)),
+        ("smooth-or-featured-dr5_featured-or-disk", ("-dr5", "disk", False)),
+        ("smooth-or-featured-candels_features", ("-candels", "disk", False)),
+        ("smooth-or-featured-dr12_artifact_fraction", ("-dr12", "artifact", True)),
+        ("smooth-or-featured_total-votes", ("", "", False)),
+        ("smooth-or-featured_smooth_debiased", ("", "", False)),
+        ("smooth-or-featured-dr5_total-votes", ("", "", False)),
+        ("disk-edge-on_yes", ("", "", False)),
+    ],
+)
+def test_names_of_vote_columns(name, parsed):
+    assert parse_name(name) == parsed
+
+
+def test_images_are_found_by_path_name_or_id(tmp_path):
+    """An absolute file_loc of another machine, a long id, and two images of one name told apart by their folder."""
+    root = tmp_path / "ds"
+    votes = ("smooth-or-featured_smooth_fraction", "smooth-or-featured_featured-or-disk_fraction")
+    rows = [
+        {"id_str": "587722952767439450", "file_loc": "/far/away/a/same.jpg", votes[0]: 1.0, votes[1]: 0.0},
+        {"id_str": "587722952767439451", "file_loc": "/far/away/b/same.jpg", votes[0]: 0.0, votes[1]: 1.0},
+        {"id_str": "587722952767439452", "file_loc": "", votes[0]: 0.1, votes[1]: 0.9},
+    ]
+    write_csv(root_made(root) / "t.csv", rows)
+    for place, level in (("b/same.jpeg", 60), ("a/same.png", 120), ("587722952767439452.PNG", 240)):
+        write_galaxy(root / "images" / place, level)
+    found, _ = cutouts(root, tmp_path)
+    brightness = [int(found[i].rgb.max()) for i in range(3)]
+    np.testing.assert_allclose(brightness, [120, 60, 240], atol=8)
+
+
+def test_missing_images_are_told_unless_all_are(tmp_path):
+    root = tmp_path / "ds"
+    rows = [counts_row(f"J{i:04d}.5", 10 * (i % 2), 10 * ((i + 1) % 2), 0) for i in range(8)]
+    write_csv(root_made(root) / "t.csv", rows)
+    with pytest.raises(InputError, match=r"t.csv: none of its images.*J000/J0000.5.jpg|t.csv: none of its images.*J0000.5"):
+        cutouts(root, tmp_path)
+    for row in rows[:3]:
+        write_galaxy(root / "images" / row["filename"])
+    found, told = cutouts(root, tmp_path)
+    assert len(found) == 3 and len(told) == 1 and "5 of 8 images are missing" in told[0] and "J0003.5" in told[0] and "2 more" in told[0]
+
+
+def test_tables_that_cannot_be_used_are_named(tmp_path):
+    root = root_made(tmp_path / "ds")
+    with pytest.raises(InputError, match="neither smooth/ and disk/ nor a table"):
+        cutouts(root, tmp_path)
+    write_csv(root / "other.csv", [{"objid": 1, "label": "disk"}])
+    with pytest.raises(InputError, match="neither smooth/ and disk/ nor a table"):
+        cutouts(root, tmp_path)
+    row = counts_row("J1.5", 1, 0, 0)
+    write_csv(root / "t.csv", [{name: row[name] for name in row if name.startswith("smooth")}])
+    with pytest.raises(InputError, match="t.csv: none of the columns file_loc"):
+        cutouts(root, tmp_path)
+    (root / "t.csv").write_text((",".join(row)) + "\nJ1,x\n")
+    with pytest.raises(InputError, match="t.csv: not a readable table .line 2 has 2 cells"):
+        cutouts(root, tmp_path)
+    write_csv(root / "t.csv", [fraction_row("J1.5", 75, 20, 5)])
+    with pytest.raises(InputError, match="t.csv: vote fractions .*0..1"):
+        cutouts(root, tmp_path)
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    (root_made(tmp_path / "ds") / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="t.parquet: Parquet needs pyarrow.*pip install pyarrow"):
+        cutouts(tmp_path / "ds", tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["smooth", "disk"])
+def test_a_class_without_any_galaxy_is_named(tmp_path, missing):
+    for name in {"smooth", "disk"} - {missing}:
+        write_galaxy(tmp_path / "ds" / name / "a.png")
+    with pytest.raises(InputError, match=f"ds/{missing}: no {missing} galaxies at all"):
+        cutouts(tmp_path / "ds", tmp_path)
+
+
+def test_folders_give_hard_targets_and_broken_images_are_named(tmp_path):
+    root = tmp_path / "ds"
+    for name in ("smooth", "disk"):
+        write_galaxy(root / name / f"{name}.png")
+    found, _ = cutouts(root, tmp_path)
+    assert [(found[i].label, found[i].p_disk) for i in range(2)] == [(0, 0.0), (1, 1.0)]
+    assert found.disk_fraction() == 0.5 and isinstance(found[0].rgb, np.memmap)
+    path = root / "disk" / "disk.png"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match="disk.png: not a readable image"):
+        cutouts(root, tmp_path)
+
+
+def test_only_image_endings_are_cut_from_names():
+    assert picture_stem("J112953.88-000427.4") == "J112953.88-000427.4"
+    assert picture_stem("J112953.88-000427.4.PNG") == "J112953.88-000427.4"
