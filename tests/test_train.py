@@ -152,6 +152,14 @@ def test_faint_sources_are_ignored_and_drowned_ones_are_sky():
     assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[80, 80, 90, 90]]
 
 
+def test_what_a_listed_saturated_star_scatters_is_sky_and_the_rest_ignored():
+    boxes = np.array([[40, 40, 60, 60], [10, 10, 90, 90], [200, 200, 220, 220]], np.float32)
+    snr = np.array([[900, 800, 700], [900, 800, 700], [1000, 1000, 1000]], np.float32)
+    field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 0, 1]), np.array([False, True, True]), snr)
+    sample = field_sample(field, Stretch(), None)
+    assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[200, 200, 220, 220]]
+
+
 def test_the_central_box_frames_the_galaxy():
     yy, xx = np.mgrid[:256, :256] - 127.5
     disk = np.exp(-((xx / 40) ** 2 + (yy / 12) ** 2) / 2)

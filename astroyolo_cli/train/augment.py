@@ -60,9 +60,18 @@ def field_sample(field: Field, stretch: Stretch, rng: np.random.Generator | None
         stretch = other_stretch(stretch, rng)
     total = np.hypot.reduce(snr, axis=1)
     ignore = field.ignore | (total < FAINTEST)
-    true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED)
+    true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED) & ~halos(field)
     image = lupton_rgb(np.ascontiguousarray(signals), stretch)
     return Sample(image, boxes[true], field.labels[true], boxes[ignored], True)
+
+
+def halos(field: Field) -> np.ndarray:
+    """(n,) bool, rows that ignore what a listed star scatters: they follow their star's own row and repeat its S/N.
+
+    Where the source itself is listed, its halo, spikes and trails are sky to learn: ignored, they were found as chains of sources.
+    """
+    same = (field.snr[1:] == field.snr[:-1]).all(axis=1) & (field.labels[1:] == 0) & field.ignore[1:] & ~field.ignore[:-1]
+    return np.concatenate([[False], same & np.isfinite(field.snr[1:]).all(axis=1)])[: len(field.ignore)]
 
 
 def crop(signals: np.ndarray, boxes: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
