@@ -19,3 +19,8 @@ class WeightsError(AstroYOLOError):
 
 class AstroYOLOWarning(UserWarning):
     """The result stands, but the user should know something about the input."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What another library says, in one short line."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

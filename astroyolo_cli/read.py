@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from .align import align, same_grid
-from .errors import AstroYOLOWarning, InputError
+from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
 
@@ -123,8 +123,7 @@ def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Hea
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return InputError(f"{path}: not a readable FITS image ({reason}); fetch it again, or check with fitsverify")
+    return InputError(f"{path}: not a readable FITS image ({reason_of(error)}); fetch it again, or check with fitsverify")
 
 
 def check_file(path: Path) -> None:

@@ -33,6 +33,11 @@ def writer_for(path: Path) -> Callable[[Table, Path], None]:
 def check_output(path: Path, overwrite: bool) -> None:
     """Called before the work, so that a mistyped name costs a second and not a night."""
     writer_for(path)
+    check_place(path, overwrite)
+
+
+def check_place(path: Path, overwrite: bool) -> None:
+    """Can a file of this name be written, whatever is in it?"""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:

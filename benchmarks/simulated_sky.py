@@ -7,8 +7,8 @@ within half the PSF's FWHM; what lies on sources that nobody could see (S/N < 5)
 import sys
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from astroyolo_cli.evaluate.matching import nearest_first
 from astroyolo_cli.frame import Frame
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.engine import open_engine
@@ -17,18 +17,6 @@ from astroyolo_cli.simulate import simulate_field
 
 SEED = 90_000  # training fields have seeds 1 and 2
 BINS = (5, 10, 20, 50, np.inf)
-
-
-def pairs(found: np.ndarray, truth: np.ndarray, radius: float) -> list[tuple[int, int]]:
-    """Rows of found and truth, one to one, nearest first."""
-    if len(found) == 0 or len(truth) == 0:
-        return []
-    near = cKDTree(found).sparse_distance_matrix(cKDTree(truth), radius, output_type="ndarray")
-    used, kept = (set(), set()), []
-    for i, j, _ in sorted(near.tolist(), key=lambda row: row[2]):
-        if i not in used[0] and j not in used[1]:
-            used[0].add(i), used[1].add(j), kept.append((i, j))
-    return kept
 
 
 def one_field(engine, seed: int) -> tuple[list, int, int]:
@@ -41,7 +29,7 @@ def one_field(engine, seed: int) -> tuple[list, int, int]:
     true_places = np.stack([truth["x"], truth["y"]], 1)
     radius = max(0.5 * float(field.settings.fwhm[1]), 1.0)
     rows = np.flatnonzero(~ignore)
-    matched = {int(rows[j]): i for i, j in pairs(places, true_places[rows], radius)}
+    matched = {int(rows[j]): i for i, j in enumerate(nearest_first(places, true_places[rows], radius)) if j >= 0}
     is_galaxy = np.asarray(truth["class"] == "galaxy")
     called = np.asarray(catalog["class"] == "galaxy")
     records = [(float(truth["snr"][k]), is_galaxy[k], k in matched, bool(called[matched[k]]) if k in matched else False) for k in rows]

@@ -15,7 +15,7 @@ from astroyolo_cli.evaluate import average_precision as ap
 from astroyolo_cli.evaluate import catalogs, classes, counts, matching
 from astroyolo_cli.evaluate.cutouts import central_cell, opinions, picture_files, score_cutouts
 from astroyolo_cli.evaluate.fields import score_fields
-from astroyolo_cli.evaluate.truth import Truth, one_of_close_pairs, read_truth, set_folders
+from astroyolo_cli.evaluate.truth import Truth, one_of_close_pairs, read_truth, true_folders
 from conftest import FakeEngine, star
 
 
@@ -281,8 +281,8 @@ def write_set(folder, xy, kinds, ignore=None, seeing=True):
 def test_truth_is_read_with_the_psf_of_the_header(tmp_path):
     write_set(tmp_path / "set_4", [(30, 40), (90, 60)], ["star", "galaxy"], [False, True])
     write_set(tmp_path / "set_10", [(30, 40)], ["star"], seeing=False)
-    assert [folder.name for folder in set_folders(tmp_path)] == ["set_4", "set_10"]
-    truth, blind = (read_truth(folder) for folder in set_folders(tmp_path))
+    assert [folder.name for folder in true_folders(tmp_path)] == ["set_4", "set_10"]
+    truth, blind = (read_truth(folder) for folder in true_folders(tmp_path))
     assert truth.fwhm == pytest.approx(4) and np.isnan(blind.fwhm)
     assert truth.boxes.tolist() == [[24, 34, 36, 46], [84, 54, 96, 66]] and truth.mag.tolist() == [15.1, 15.1]
     assert truth.is_galaxy.tolist() == [False, True] and truth.ignore.tolist() == [False, True]

@@ -42,10 +42,8 @@ def convert(checkpoint, output, overwrite, quiet):
 def check_weights_output(output: Path, overwrite: bool) -> None:
     """Before the work: can the weight file be written?"""
     from ..errors import OutputError
+    from ..write import check_place
 
     if output.suffix != ".safetensors":
         raise OutputError(f"{output}: weight files end in .safetensors; try {output.with_suffix('.safetensors').name}")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{output}: exists; add --overwrite to replace it")
-    if not output.absolute().parent.is_dir():
-        raise OutputError(f"{output}: its folder does not exist; make it first")
+    check_place(output, overwrite)

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table, vstack
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..read import BROKEN_FILE
 
 TEXT = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable"}
@@ -126,8 +126,7 @@ def read_catalog(path: Path) -> Table | Found:
             if path.suffix.lower() in TEXT:
                 return Table.read(path, format=TEXT[path.suffix.lower()])
     except (*BROKEN_FILE, Warning) as error:
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{path}: not a readable catalog ({why}); make it again") from error
+        raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
     raise InputError(
         f"{path}: not a catalog that can be scored; it may be FITS, CSV, ECSV or VOTable with AstroYOLO's columns, "
         "SExtractor's ASCII_HEAD or FITS_LDAC, or Astro R-CNN's output_N.fits"

@@ -12,7 +12,7 @@ from .average_precision import IOUS, MAX_DETS, coco_evaluator
 from .catalogs import by_field
 from .fields import LOWEST, network_catalogs, score_fields
 from .plots import new_figure
-from .truth import read_truth, set_folders
+from .truth import read_truth, true_folders
 
 SCHEMA = 1  # of scores.json
 
@@ -30,7 +30,7 @@ def evaluate(
     opened = open_network(weights, engine, device) if network else None
     if sg:
         coco_evaluator()
-        folders = set_folders(sg)[:limit]
+        folders = true_folders(sg)[:limit]
         truths = [read_truth(folder) for folder in folders]
         tools = dict(by_field(given, [truth.name for truth in truths]) for given in catalogs)
         if opened:

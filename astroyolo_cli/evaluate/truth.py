@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ..errors import InputError
-from ..inputs import COMPRESSIONS
+from ..errors import InputError, reason_of
 from ..read import BROKEN_FILE, read_image
+from ..train.formats_sets import set_folders, sources_of_masks
+from ..train.images import one_of
 
 SAME = 0.5  # FWHM: two sources closer than this are one to every instrument
 HEADER_BANDS = ("r", "g", "z", "i")  # whose header says what the PSF is
@@ -45,21 +46,16 @@ class Truth:
         return len(self.xy)
 
 
-def set_folders(root: Path) -> list[Path]:
+def true_folders(root: Path) -> list[Path]:
     """The ``set_N`` folders in the order of N, which may have gaps.
 
     Raises:
         InputError: if there are none.
     """
-    found = [p for p in root.glob("set_*") if p.is_dir() and p.name[4:].isdigit()]
+    found = set_folders(root)
     if not found:
         raise InputError(f"{root}: no set_N folders; --sg needs DIR/set_N/img_g.fits, img_r.fits, img_z.fits and truth.fits or masks.fits")
-    return sorted(found, key=lambda p: int(p.name[4:]))
-
-
-def one_of(folder: Path, name: str) -> Path | None:
-    """The file in whichever of the known compressions it is there."""
-    return next((folder / (name + s) for s in ("", *COMPRESSIONS) if (folder / (name + s)).is_file()), None)
+    return found
 
 
 def read_truth(folder: Path) -> Truth:
@@ -101,8 +97,9 @@ def truth_of_table(path: Path, name: str, fwhm: float) -> Truth:
         band = next((c for c in ("mag_r", *columns) if c in columns and c.startswith("mag")), None)
         snr, mag = (numbers(table, (c,))[:, 0] if c in columns else np.full(len(table), np.nan) for c in ("snr", band))
     except (*BROKEN_FILE, Warning) as error:
-        why = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not a table of true sources ({why}); it needs class, x, y, xmin to ymax and ignore in HDU 1") from error
+        raise InputError(
+            f"{path}: not a table of true sources ({reason_of(error)}); it needs class, x, y, xmin to ymax and ignore in HDU 1"
+        ) from error
     return Truth(name, xy, boxes, is_galaxy, ignore, snr, mag, fwhm)
 
 
@@ -121,8 +118,6 @@ def galaxies(path: Path, classes) -> np.ndarray:
 
 def truth_of_masks(path: Path, name: str, fwhm: float, shape: tuple[int, int]) -> Truth:
     """Boxes and classes alone; a source lies in the middle of its box."""
-    from ..train.formats_sets import sources_of_masks
-
     sources = sources_of_masks(path, shape)
     boxes = np.asarray(sources.boxes, np.float64)
     unknown = np.full(len(boxes), np.nan)

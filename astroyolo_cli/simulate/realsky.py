@@ -10,10 +10,11 @@ import numpy as np
 
 from astroyolo_cli.errors import AstroYOLOError, InputError
 from astroyolo_cli.frame import Frame
+from astroyolo_cli.photometry import Moffat
 from astroyolo_cli.simulate.populations import draw_sources
 from astroyolo_cli.simulate.psf import BandPSF, field_psfs
 from astroyolo_cli.simulate.render import SimulatedField, draw_source, field_headers
-from astroyolo_cli.simulate.sky import BANDS, FieldSettings, Source, draw_settings, log_uniform
+from astroyolo_cli.simulate.sky import BANDS, FieldSettings, Source, draw_settings, log_uniform, point_source_noise
 from astroyolo_cli.simulate.truth import Row, mask_bounds, source_mask, truth_table
 from astroyolo_cli.stretch import Background, backgrounds
 
@@ -172,16 +173,11 @@ def moffat_of(clean: np.ndarray, found: Found) -> tuple[np.ndarray, float]:
         growth.append(np.median(flux / flux[-1], axis=1))
 
     def misfit(p):
-        return np.concatenate([encircled(radii, f, p[3]) / encircled(radii[-1], f, p[3]) - g for f, g in zip(p[:3], growth)])
+        models = [Moffat(fwhm, p[3]).part_within(radii) for fwhm in p[:3]]
+        return np.concatenate([model / model[-1] - g for model, g in zip(models, growth)])
 
     fit = least_squares(misfit, [*[found.width] * 3, 3.0], bounds=([1.0] * 3 + [2.0], [12.0] * 3 + [6.0])).x
     return np.sqrt(np.maximum(fit[:3] ** 2 - 0.6, 1.0)), float(fit[3])  # without the pixel's own blur
-
-
-def encircled(radius, fwhm: float, beta: float):
-    """Part of a Moffat star's light within a radius."""
-    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    return 1 - (1 + (np.asarray(radius) / alpha) ** 2) ** (1 - beta)
 
 
 def own_rows(clean: np.ndarray, found: Found, sky: RealSky) -> list[Row]:
@@ -236,8 +232,7 @@ def galaxy_box(found: Found, i: int) -> tuple[float, float, float, float] | None
 def settings_of(sky: RealSky, rng: np.random.Generator, size: int) -> FieldSettings:
     """The frame's conditions in the simulator's words; what the frame does not tell is drawn."""
     drawn = draw_settings(rng, size)
-    area = np.sqrt(1.4 * 4 * np.pi * ((sky.fwhm / 2.355) ** 2 + 1 / 12))
-    depth = sky.zero_point - 2.5 * np.log10(5 * sky.noise * area)
+    depth = sky.zero_point - 2.5 * np.log10(sky.noise / point_source_noise(1.0, sky.fwhm))
     gain = np.sqrt(log_uniform(rng, 300, 1e4)) / sky.noise
     return replace(
         drawn, pixel_scale=drawn.pixel_scale * drawn.fwhm[1] / sky.fwhm[1], fwhm=sky.fwhm * rng.uniform(0.98, 1.03, 3), beta=sky.beta,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..inputs import FieldInput
 from ..read import BROKEN_FILE
 from .images import BANDS, one_of, signals_of, size_of
@@ -25,10 +25,15 @@ OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 REACH = 4  # pixels that the masks' blur reaches
 
 
-def set_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
+def set_folders(root: Path) -> list[Path]:
     """The ``set_N`` folders in the order of N, which may have gaps; none if there are none."""
     folders = [p for p in root.glob("set_*") if p.is_dir() and p.name[4:].isdigit()]
-    return [set_entry(folder) for folder in sorted(folders, key=lambda p: int(p.name[4:]))]
+    return sorted(folders, key=lambda p: int(p.name[4:]))
+
+
+def set_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
+    """A field for each of the ``set_N`` folders."""
+    return [set_entry(folder) for folder in set_folders(root)]
 
 
 def set_entry(folder: Path) -> Entry:
@@ -121,8 +126,7 @@ def opened(path: Path) -> io.BytesIO | Path:
 
 
 def unreadable(path: Path, error: BaseException, remedy: str) -> InputError:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return InputError(f"{path}: not readable ({reason}); {remedy}")
+    return InputError(f"{path}: not readable ({reason_of(error)}); {remedy}")
 
 
 def size_of_any(shape: tuple[int, ...]) -> str:

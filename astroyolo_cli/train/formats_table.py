@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, reason_of
 from ..read import BROKEN_FILE
 
 CSV, FITS, PARQUET = (".csv", ".csv.gz"), (".fits", ".fits.gz", ".fit"), (".parquet", ".pq")
@@ -47,8 +47,7 @@ def read_table(path: Path, names: list[str] | None) -> tuple[list[str], dict[str
     try:
         return reader(path, names)
     except (*BROKEN_FILE, csv.Error) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{path}: not a readable table ({reason}); fetch it again") from error
+        raise InputError(f"{path}: not a readable table ({reason_of(error)}); fetch it again") from error
 
 
 def read_csv(path: Path, names: list[str] | None) -> tuple[list[str], dict[str, np.ndarray]]:
