@@ -29,6 +29,14 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.FloatRange(0, 1),
     help="Leave out galaxies of a table where neither smooth nor disk has this part of all votes.",
 )
+@click.option("--soft-votes", is_flag=True, help="Learn the parts of the votes of a table, not the class that has more of them.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    help="Weight file that completes the labels of the other set: one trained on fields finds sources in the cutouts, one "
+    "trained on cutouts tells smooth from disk in the fields; a batch's own labels alone count in the last tenth of the run. Repeatable.",
+)
 @click.option("--check", is_flag=True, help="Read the data, say what they are, and stop; exit 1 if they cannot be trained on.")
 @click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
 @click.option("--scheme", default="iterative", show_default=True, help="sequential, alternating, iterative, joint, sg-only or ds-only.")

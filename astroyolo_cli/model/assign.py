@@ -26,11 +26,24 @@ class Targets:
         image: (n,) int64, index of the image in the batch.
         boxes: (n, 4) float32, x0, y0, x1, y1 in pixels from the corner of the first pixel.
         labels: (n,) int64, index of the class; -1 where it is unknown.
+        p_second: (n,) float32, the probability of the second class where it is a matter of votes; None: labels are certain.
+        weight: (n,) float32, how much each source counts in the losses; None: all count 1.
     """
 
     image: torch.Tensor
     boxes: torch.Tensor
     labels: torch.Tensor
+    p_second: torch.Tensor | None = None
+    weight: torch.Tensor | None = None
+
+    def weights(self) -> torch.Tensor:
+        """(n,) float32, also where all count 1."""
+        return torch.ones(len(self.boxes), device=self.boxes.device) if self.weight is None else self.weight
+
+    def class_probabilities(self) -> torch.Tensor:
+        """(n, 2) float32; zeros where the class is unknown."""
+        second = self.labels.float() if self.p_second is None else self.p_second
+        return torch.stack([1 - second, second], 1) * (self.labels >= 0)[:, None]
 
 
 @dataclass(frozen=True)

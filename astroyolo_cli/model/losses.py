@@ -1,4 +1,4 @@
-"""What each head is told: one function a loss, all in float32, each divided by the number of positive cells."""
+"""What each head is told: one function a loss, all in float32, each divided by the weights of its positive cells."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .assign import Assignment, Targets, assign, paired_iou
 from .network import STRIDES, decode, grid
 
 BOX_WEIGHT = 5.0  # YOLOX
+UNSURE = 0.5  # |2 p - 1| below which a teacher's opinion is left out
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,15 @@ class Truth:
         ignored: image (n,) and boxes (n, 4) of what is neither a source nor empty sky.
         central: the one box of each D_ds image or cutout (labels: 0 smooth, 1 disk).
         has_sources: (B,) bool, True for images of D_sg; the others give no detection and star/galaxy loss.
+        taught_disk: (B, cells) float32, the probability of a disk that a teacher gives each cell, for the galaxies among
+            ``sources``, whose morphology no label tells; None without a teacher.
     """
 
     sources: Targets
     ignored: Targets
     central: Targets
     has_sources: torch.Tensor
+    taught_disk: torch.Tensor | None = None
 
 
 def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int, int], l1: bool = False) -> dict[str, torch.Tensor]:
@@ -42,21 +46,27 @@ def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int
     objectness = detection[..., 4].float()
     losses = {}
     found = assign(boxes, objectness, outputs["star_galaxy"], truth.sources, size)
-    count = max(len(found.cell), 1)
+    weight = truth.sources.weights()[found.source]
+    count = weight.sum().clamp(min=1)
     wanted = truth.sources.boxes[found.source]
-    losses["box"] = box_loss(boxes[found.image, found.cell], wanted) / count
-    cared = cells_that_count(truth, found, size, objectness.shape)
+    losses["box"] = box_loss(boxes[found.image, found.cell], wanted, weight) / count
+    cared = cells_that_count(truth, found, weight, size, objectness.shape)
     losses["objectness"] = objectness_loss(objectness, found, cared) / count
     losses["star_galaxy"] = class_loss(outputs["star_galaxy"], truth.sources, found) / count
-    losses["l1"] = (l1_loss(detection, wanted, corners, strides, found) / count) * float(l1)
+    losses["l1"] = (l1_loss(detection, wanted, corners, strides, found, weight) / count) * float(l1)
     central = assign(boxes, objectness, None, truth.central, size)
-    losses["smooth_disk"] = class_loss(outputs["smooth_disk"], truth.central, central) / max(len(central.cell), 1)
+    morphology = class_loss(outputs["smooth_disk"], truth.central, central)
+    known = truth.central.weights()[central.source].sum()
+    if truth.taught_disk is not None:
+        taught, sure = taught_loss(outputs["smooth_disk"], truth, found)
+        morphology, known = morphology + taught, known + sure
+    losses["smooth_disk"] = morphology / known.clamp(min=1)
     return losses
 
 
-def box_loss(boxes: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """5 (1 - IoU^2), summed over pairs of boxes (m, 4)."""
-    return BOX_WEIGHT * (1 - paired_iou(boxes, wanted) ** 2).sum()
+def box_loss(boxes: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """5 (1 - IoU^2), summed over pairs of boxes (m, 4) with their weights (m,)."""
+    return BOX_WEIGHT * ((1 - paired_iou(boxes, wanted) ** 2) * weight).sum()
 
 
 def objectness_loss(objectness: torch.Tensor, found: Assignment, cared: torch.Tensor) -> torch.Tensor:
@@ -67,27 +77,41 @@ def objectness_loss(objectness: torch.Tensor, found: Assignment, cared: torch.Te
 
 
 def class_loss(logits: torch.Tensor, targets: Targets, found: Assignment) -> torch.Tensor:
-    """Cross-entropy of (B, cells, c) logits at the positive cells whose class is known, summed."""
-    labels = targets.labels[found.source]
+    """Cross-entropy of (B, cells, 2) logits at the positive cells whose class is known, summed with the targets' weights."""
     at_cells = logits[found.image, found.cell].float()
-    return F.cross_entropy(at_cells, labels, ignore_index=-1, reduction="sum") + 0.0 * logits[:1, :1].float().sum()
+    each = F.cross_entropy(at_cells, targets.class_probabilities()[found.source], reduction="none")
+    return (each * targets.weights()[found.source]).sum() + 0.0 * logits[:1, :1].float().sum()
 
 
-def l1_loss(detection, wanted, corners, strides, found: Assignment) -> torch.Tensor:
-    """Absolute differences of the raw x, y, log w, log h from those that give the wanted boxes, summed."""
+def taught_loss(logits: torch.Tensor, truth: Truth, found: Assignment) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy of (B, cells, 2) smooth/disk logits with a teacher's opinion at the cells of galaxies, and its weight.
+
+    An opinion weighs |2 p - 1|, and nothing where that is below ``UNSURE``.
+    """
+    galaxies = truth.sources.labels[found.source] == 1
+    image, cell = found.image[galaxies], found.cell[galaxies]
+    p = truth.taught_disk[image, cell]
+    sureness = (2 * p - 1).abs()
+    weight = sureness * (sureness >= UNSURE) * truth.sources.weights()[found.source[galaxies]]
+    each = F.cross_entropy(logits[image, cell].float(), torch.stack([1 - p, p], 1), reduction="none")
+    return (each * weight).sum(), weight.sum()
+
+
+def l1_loss(detection, wanted, corners, strides, found: Assignment, weight) -> torch.Tensor:
+    """Absolute differences of the raw x, y, log w, log h from those that give the wanted boxes, summed with their weights (m,)."""
     stride = strides[found.cell][:, None]
     middle = (wanted[:, :2] + wanted[:, 2:]) / 2 / stride - corners[found.cell]
     extent = torch.log((wanted[:, 2:] - wanted[:, :2]) / stride + 1e-8)
     raw = detection[found.image, found.cell, :4].float()
-    return (raw - torch.cat([middle, extent], 1)).abs().sum()
+    return ((raw - torch.cat([middle, extent], 1)).abs().sum(1) * weight).sum()
 
 
-def cells_that_count(truth: Truth, found: Assignment, size: tuple[int, int], shape) -> torch.Tensor:
-    """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells."""
+def cells_that_count(truth: Truth, found: Assignment, weight, size: tuple[int, int], shape) -> torch.Tensor:
+    """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells, a source's on its own."""
     cared = truth.has_sources[:, None].float().repeat(1, shape[1])
     levels = [ignored_cells(truth.ignored, shape[0], size, stride).flatten(1) for stride in STRIDES]
     cared[torch.cat(levels, 1)] = 0.0
-    cared[found.image, found.cell] = 1.0
+    cared[found.image, found.cell] = weight
     return cared
 
 

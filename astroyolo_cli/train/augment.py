@@ -25,6 +25,8 @@ class Sample:
         labels: (n,) int64; star/galaxy for a field, smooth/disk for a canvas of cutouts.
         ignored: (m, 4) float32 boxes that are neither source nor empty sky.
         is_field: True for D_sg, False for D_ds.
+        names: of the field or the cutouts that it shows.
+        p_second: (n,) float32, the probability of the second class where labels are soft.
     """
 
     image: np.ndarray
@@ -32,6 +34,8 @@ class Sample:
     labels: np.ndarray
     ignored: np.ndarray
     is_field: bool
+    names: tuple[str, ...] = ()
+    p_second: np.ndarray | None = None
 
 
 def turn(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +66,7 @@ def field_sample(field: Field, stretch: Stretch, rng: np.random.Generator | None
     ignore = field.ignore | (total < FAINTEST)
     true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED) & ~halos(field)
     image = lupton_rgb(np.ascontiguousarray(signals), stretch)
-    return Sample(image, boxes[true], field.labels[true], boxes[ignored], True)
+    return Sample(image, boxes[true], field.labels[true], boxes[ignored], True, (field.name,))
 
 
 def halos(field: Field) -> np.ndarray:
@@ -117,16 +121,17 @@ def other_stretch(stretch: Stretch, rng) -> Stretch:
     return Stretch(minimum=float(rng.uniform(-3.5, -0.5)), stretch=softening, Q=float(rng.uniform(4, 10)))
 
 
-def canvas_sample(draw, stretch: Stretch, rng: np.random.Generator, augment: bool = True) -> Sample:
+def canvas_sample(draw, stretch: Stretch, rng: np.random.Generator, augment: bool = True, soft: bool = False) -> Sample:
     """A mosaic of cutouts at the sizes at which galaxies appear in fields.
 
     Each quarter of the image holds 1, 4 or 16 galaxies.
 
     Args:
         draw: rng -> Cutout.
+        soft: labels are the parts of the votes, not the class that has more of them.
     """
     image = np.zeros((3, SIZE, SIZE), np.float32)
-    boxes, labels = [], []
+    boxes, shown = [], []
     raw = augment and rng.random() < 0.5
     grey = augment and rng.random() < 0.3
     for y, x, cell in mosaic_cells(rng):
@@ -135,8 +140,11 @@ def canvas_sample(draw, stretch: Stretch, rng: np.random.Generator, augment: boo
         rgb = restretch(rgb, stretch, rng) if raw else rgb
         image[:, y : y + cell, x : x + cell] = grey_of(rgb, rng) if grey else rgb
         boxes.append(box + np.array([x, y, x, y], np.float32))
-        labels.append(cutout.label)
-    return Sample(image, np.array(boxes, np.float32), np.array(labels, np.int64), np.zeros((0, 4), np.float32), False)
+        shown.append(cutout)
+    labels = np.array([cutout.label for cutout in shown], np.int64)
+    p_disk = np.array([cutout.p_disk for cutout in shown], np.float32) if soft else None
+    names = tuple(cutout.name for cutout in shown)
+    return Sample(image, np.array(boxes, np.float32), labels, np.zeros((0, 4), np.float32), False, names, p_disk)
 
 
 def mosaic_cells(rng) -> list[tuple[int, int, int]]:

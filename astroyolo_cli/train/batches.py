@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,21 +20,23 @@ from .schemes import Phase
 
 @dataclass(frozen=True)
 class Data:
-    """The two data sets (None where the scheme needs only the other) and the rows that may be drawn."""
+    """The two data sets (None where the scheme needs only the other), the rows that may be drawn, and whether votes are soft labels."""
 
     fields: Fields | None
     cutouts: Cutouts | None
     field_rows: list[int]
     cutout_rows: list[int]
     stretch: Stretch
+    soft: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (B, 3, 512, 512) float32; truth: what is known of them."""
+    """images: (B, 3, 512, 512) float32; truth: what is known of them; names: of the fields and cutouts in each image."""
 
     images: torch.Tensor
     truth: Truth
+    names: tuple[tuple[str, ...], ...] = ()
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -46,15 +48,19 @@ def collate(samples: list[Sample]) -> Batch:
         labels = np.concatenate([labels_of(s) for s in samples])
         return Targets(torch.from_numpy(image), torch.from_numpy(np.concatenate(boxes) + np.float32(0.5)), torch.from_numpy(labels))
 
+    def with_votes(targets: Targets) -> Targets:
+        votes = [s.labels.astype(np.float32) if s.p_second is None else s.p_second for s in samples if not s.is_field]
+        return replace(targets, p_second=torch.from_numpy(np.concatenate(votes))) if votes else targets
+
     none = np.zeros((0, 4), np.float32)
     no_label = np.zeros(0, np.int64)
     truth = Truth(
         sources=gather(lambda s: s.boxes if s.is_field else none, lambda s: s.labels if s.is_field else no_label),
         ignored=gather(lambda s: s.ignored, lambda s: np.zeros(len(s.ignored), np.int64)),
-        central=gather(lambda s: none if s.is_field else s.boxes, lambda s: no_label if s.is_field else s.labels),
+        central=with_votes(gather(lambda s: none if s.is_field else s.boxes, lambda s: no_label if s.is_field else s.labels)),
         has_sources=torch.tensor([s.is_field for s in samples]),
     )
-    return Batch(torch.from_numpy(np.stack([s.image for s in samples])), truth)
+    return Batch(torch.from_numpy(np.stack([s.image for s in samples])), truth, tuple(s.names for s in samples))
 
 
 def kinds_of_phase(phase: Phase, samples: int) -> list[bool]:
@@ -70,7 +76,7 @@ def make_sample(data: Data, is_field: bool, key: tuple[int, ...]) -> Sample:
     rng = np.random.default_rng(key)
     if is_field:
         return field_sample(data.fields[data.field_rows[rng.integers(len(data.field_rows))]], data.stretch, rng)
-    return canvas_sample(lambda r: balanced_cutout(data, r), data.stretch, rng)
+    return canvas_sample(lambda r: balanced_cutout(data, r), data.stretch, rng, soft=data.soft)
 
 
 def balanced_cutout(data: Data, rng: np.random.Generator):

@@ -52,7 +52,7 @@ class Cutouts:
 
     def __getitem__(self, index: int) -> Cutout:
         p_disk = float(self._p_disk[index])
-        return Cutout(self._rgb[index], self._boxes[index], int(p_disk > 0.5), p_disk)
+        return Cutout(self._rgb[index], self._boxes[index], int(p_disk > 0.5), p_disk, self._names[index])
 
     def split(self) -> tuple[list[int], list[int]]:
         """Indices for training and for validation, by object."""

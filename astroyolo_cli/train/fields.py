@@ -35,8 +35,8 @@ def decode(entry: Entry) -> tuple[np.ndarray, Sources]:
     return signals, entry.read_sources(signals.shape[1:])
 
 
-def field_of(signals: np.ndarray, sources: Sources) -> Field:
-    return Field(signals, sources.boxes, sources.labels, sources.ignore, sources.snr)
+def field_of(signals: np.ndarray, sources: Sources, name: str) -> Field:
+    return Field(signals, sources.boxes, sources.labels, sources.ignore, sources.snr, name)
 
 
 class Fields:
@@ -69,7 +69,7 @@ class Fields:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Field:
-        return field_of(np.load(with_ending(self._stems[index], ".npy"), mmap_mode="r"), self._sources[index])
+        return field_of(np.load(with_ending(self._stems[index], ".npy"), mmap_mode="r"), self._sources[index], self._names[index])
 
     def split(self) -> tuple[list[int], list[int]]:
         """Indices for training and for validation, by the fields' names."""

@@ -21,13 +21,15 @@ from .batches import Batch, Data, batches, kinds_of_phase
 from .calibrate import calibrate
 from .cutouts import Cutouts
 from .fields import Fields
+from .samples import some_of
 from .schemes import Phase, Scheme, scheme_named
 from .state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
+from .teachers import Teachers
 from .validate import validate
 
 WARM_UP = 300  # steps
 FLOOR = 0.03  # of the learning rate, at the end
-PLAIN_END = 0.1  # the last part of a run adds the L1 loss
+PLAIN_END = 0.1  # the last part of a run adds the L1 loss and learns from true labels alone
 CHECKPOINT_SECONDS = 120
 LARGEST_GRADIENT = 20.0
 THREADS = 2  # that make batches ahead
@@ -53,6 +55,7 @@ def train(
     scheme = scheme_named(settings.scheme)
     run.mkdir(parents=True, exist_ok=True)
     data, held_out = open_data(settings, scheme, cache or run / "cache", tell)
+    teachers = Teachers.from_files(settings.teachers)
     model = (load(locate(start))[0] if start else AstroYOLO(settings.size)).to(memory_format=torch.channels_last)
     optimizer, average, progress = make_optimizer(model, settings), Average(model), Progress()
     if resume:
@@ -66,7 +69,7 @@ def train(
             tell(f"no better for {progress.since_best} epochs: stopping early")
             break
         phases = scheme.phases(progress.epoch, settings.epochs)
-        row = train_one_epoch(model, average, optimizer, data, phases, settings, progress, total, run, deadline, tell)
+        row = train_one_epoch(model, teachers, average, optimizer, data, phases, settings, progress, total, run, deadline, tell)
         if row is None:
             break
         finish_epoch(row | validate(average_model(model, average), held_out), model, average, optimizer, progress, card, run, tell)
@@ -86,7 +89,7 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
     cutouts = Cutouts(Path(settings.ds), cache, vote_threshold=settings.vote_threshold, tell=tell) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
-    return Data(fields, cutouts, sg[0], ds[0], Stretch()), Data(fields, cutouts, sg[1], ds[1], Stretch())
+    return Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes), Data(fields, cutouts, sg[1], ds[1], Stretch())
 
 
 def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimizer:
@@ -120,7 +123,9 @@ def learning_rate(step: int, total: int, peak: float) -> float:
     return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
 
 
-def train_one_epoch(model, average, optimizer, data, phases, settings, progress: Progress, total, run, deadline, tell) -> dict | None:
+def train_one_epoch(
+    model, teachers: Teachers, average, optimizer, data, phases, settings, progress: Progress, total, run, deadline, tell
+) -> dict | None:
     """All phases of the epoch from where ``progress`` stands; mean losses by name, None if time ran out."""
     sums, count, began, saved = {}, 0, time.monotonic(), time.monotonic()
     while progress.phase < len(phases):
@@ -129,7 +134,8 @@ def train_one_epoch(model, average, optimizer, data, phases, settings, progress:
         for batch in batches(data, phase, settings.samples, settings.batch_size, key, progress.batch, THREADS):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(progress.step, total, settings.lr) * phase.rate
-            losses = train_step(model, batch, optimizer, l1=progress.step > (1 - PLAIN_END) * total)
+            plain = progress.step > (1 - PLAIN_END) * total
+            losses = train_step(model, batch if plain else teachers.complete(batch), optimizer, l1=plain)
             average.update(model)
             progress.batch, progress.step, count = progress.batch + 1, progress.step + 1, count + len(batch.images)
             sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
@@ -155,7 +161,8 @@ def train_step(model, batch: Batch, optimizer, l1: bool) -> dict[str, float]:
     total = sum(losses.values())
     if not torch.isfinite(total):
         terms = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
-        raise AstroYOLOError(f"loss is not finite ({terms}); lower --lr and resume from the last checkpoint")
+        seen = some_of(sorted({name for names in batch.names for name in names}))
+        raise AstroYOLOError(f"loss is not finite ({terms}) on {seen}; lower --lr and resume from the last checkpoint")
     optimizer.zero_grad(set_to_none=True)
     total.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)

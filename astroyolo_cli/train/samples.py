@@ -28,6 +28,7 @@ class Field:
         labels: (n,) int64, 0 star, 1 galaxy.
         ignore: (n,) bool, neither a source nor empty sky.
         snr: (n, 3) float32, matched-filter S/N in z, r, g; inf where the set doesn't state it.
+        name: its own within its folder.
     """
 
     signals: np.ndarray
@@ -35,6 +36,7 @@ class Field:
     labels: np.ndarray
     ignore: np.ndarray
     snr: np.ndarray
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class Cutout:
         box: (4,) float32, the galaxy's box in it, the centre of the first pixel at 0.
         label: 0 smooth, 1 disk.
         p_disk: the part of the votes for smooth or disk that was for disk, a soft target; 0.0 or 1.0 without votes.
+        name: the object's.
     """
 
     rgb: np.ndarray
     box: np.ndarray
     label: int
     p_disk: float
+    name: str = ""
 
 
 def sources_of(boxes, labels, ignore=None, snr=None, empty_masks: int = 0) -> Sources:

@@ -32,6 +32,8 @@ class Settings:
         hours: stop (and stay resumable) after so long; None for no limit.
         patience: stop after so many epochs without a better validation; None for never.
         vote_threshold: galaxies of a table of votes are left out where neither class has this part of them.
+        soft_votes: learn the parts of the votes, not the class that has more of them.
+        teachers: weight files that complete the labels of the other set.
     """
 
     sg: tuple[str, ...]
@@ -48,6 +50,8 @@ class Settings:
     hours: float | None = None
     patience: int | None = None
     vote_threshold: float = 0.5
+    soft_votes: bool = False
+    teachers: tuple[str, ...] = ()
 
 
 class Average:
