@@ -8,6 +8,7 @@ import torch
 
 from astroyolo_cli.model.assign import Targets, assign
 from astroyolo_cli.model.network import STRIDES, decode, grid
+from plain_simota import assign_by_image
 
 SIZE = (128, 160)
 
@@ -84,3 +85,25 @@ def test_every_source_in_an_empty_neighbourhood_gets_a_cell():
     targets = Targets(torch.zeros(2, dtype=torch.int64), truth, torch.zeros(2, dtype=torch.int64))
     found = assign(boxes, raw[..., 4], torch.zeros(1, len(strides), 2), targets, SIZE)
     assert set(found.source.tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_assignment_equals_whole_matrices_image_by_image(seed):
+    """Bit for bit: the same cells for the same sources with the same overlaps, on crowded images."""
+    rng = torch.Generator().manual_seed(seed)
+    corners, strides = grid(256, 256)
+    raw = torch.randn(3, len(strides), 5, generator=rng)
+    boxes = decode(raw, corners, strides)
+    center, half = torch.rand(300, 2, generator=rng) * 256, 2 + 20 * torch.rand(300, 2, generator=rng)
+    targets = Targets(
+        torch.randint(0, 3, (300,), generator=rng),
+        torch.cat([center - half, center + half], 1),
+        torch.randint(-1, 2, (300,), generator=rng),
+    )
+    classes = torch.randn(3, len(strides), 2, generator=rng)
+    for logits in (classes, None):
+        ours, plain = (
+            {(i, c): (s, o) for i, c, s, o in zip(*(part.tolist() for part in (found.image, found.cell, found.source, found.iou)))}
+            for found in (way(boxes, raw[..., 4], logits, targets, (256, 256)) for way in (assign, assign_by_image))
+        )
+        assert ours == plain and len(ours) > 200
