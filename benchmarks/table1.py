@@ -17,6 +17,7 @@ from astroyolo_cli.evaluate.run import evaluate
 from astroyolo_cli.simulate import write_sg
 from astroyolo_cli.train.loop import train
 from astroyolo_cli.train.state import Settings
+from astroyolo_cli.train.watch import Lines
 
 TEST_PART = 5  # one cutout in so many is for the test
 TEST_FIELDS, TEST_SEED = 40, 90_001
@@ -115,7 +116,8 @@ def run(folder: Path, scheme: str, images: int, sg: Path, ds: Path, output: Path
     )
     if not (folder / "done").exists():
         click.echo(f"{folder.name}: {settings.epochs} epochs of {an_epoch} images", err=True)
-        train(settings, folder, resume=(folder / "checkpoint.pt").exists(), cache=output / "cache", tell=lambda s: click.echo(s, err=True))
+        resume, watch = (folder / "checkpoint.pt").exists(), Lines(lambda line: click.echo(line, err=True))
+        train(settings, folder, resume=resume, cache=output / "cache", watch=watch)
         (folder / "done").touch()
     return weights
 

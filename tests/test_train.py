@@ -19,10 +19,12 @@ from astroyolo_cli.train.batches import collate, kinds_of_phase
 from astroyolo_cli.train.cutouts import Cutouts, central_box
 from astroyolo_cli.train.fields import Fields
 from astroyolo_cli.train.formats_sets import mask_box
-from astroyolo_cli.train.loop import make_optimizer, set_frozen, train, train_step
+from astroyolo_cli.train.loop import train
+from astroyolo_cli.train.optimise import make_optimizer, set_frozen, train_step
 from astroyolo_cli.train.samples import Field
 from astroyolo_cli.train.schemes import SCHEMES, Phase
 from astroyolo_cli.train.state import Settings
+from astroyolo_cli.train.watch import Watch
 
 
 def gaussian(size, x, y, sigma, peak):
@@ -190,7 +192,7 @@ def test_mixed_batches_hold_both_sets():
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_schemes_run_and_leave_their_files(tmp_path, sg, ds, scheme):
     settings = Settings((str(sg),), str(ds), scheme=scheme, epochs=2, samples=2, batch_size=2)
-    train(settings, tmp_path / "run", tell=lambda line: None)
+    train(settings, tmp_path / "run")
     assert {"last.safetensors", "best.safetensors", "results.csv", "checkpoint.pt", "settings.json"} <= {
         p.name for p in (tmp_path / "run").iterdir()
     }
@@ -233,25 +235,25 @@ def test_frozen_backbone_and_neck_keep_weights_and_statistics(tmp_path, ds):
 def test_a_run_that_gets_no_better_stops_early(tmp_path, sg, monkeypatch):
     monkeypatch.setattr("astroyolo_cli.train.loop.validate", lambda model, data: {"validation": 1.0})
     settings = Settings((str(sg),), "", scheme="sg-only", epochs=9, samples=2, batch_size=2, patience=2)
-    train(settings, tmp_path / "run", tell=lambda line: None)
+    train(settings, tmp_path / "run")
     with (tmp_path / "run" / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3  # the first is the best
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
     whole = Settings((str(sg),), str(ds), scheme="joint", epochs=2, samples=4, batch_size=2)
-    train(whole, tmp_path / "whole", tell=lambda line: None)
+    train(whole, tmp_path / "whole")
 
     class Stop(Exception):
         pass
 
-    def stop_after_an_epoch(line):
-        if line.startswith("epoch 0"):
+    class StopAfterAnEpoch(Watch):
+        def epoch(self, row):
             raise Stop
 
     with pytest.raises(Stop):
-        train(whole, tmp_path / "cut", tell=stop_after_an_epoch)
-    train(whole, tmp_path / "cut", resume=True, tell=lambda line: None)
+        train(whole, tmp_path / "cut", watch=StopAfterAnEpoch())
+    train(whole, tmp_path / "cut", resume=True)
     first, second = (load(tmp_path / run / "last.safetensors")[0].state_dict() for run in ("whole", "cut"))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
@@ -259,18 +261,18 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
 
 def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
     settings = Settings((str(sg),), str(ds), scheme="sg-only", epochs=2, samples=2, batch_size=2)
-    train(settings, tmp_path / "run", tell=lambda line: None)
+    train(settings, tmp_path / "run")
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="checkpoint.pt"):
-        train(settings, tmp_path / "run", resume=True, tell=lambda line: None)
+        train(settings, tmp_path / "run", resume=True)
     checkpoint.with_name("checkpoint-previous.pt").replace(checkpoint)
-    train(settings, tmp_path / "run", resume=True, tell=lambda line: None)
+    train(settings, tmp_path / "run", resume=True)
 
 
 def test_a_scheme_without_its_data_says_so(tmp_path, sg):
     with pytest.raises(AstroYOLOError, match="--ds"):
-        train(Settings((str(sg),), "", scheme="iterative"), tmp_path / "run", tell=lambda line: None)
+        train(Settings((str(sg),), "", scheme="iterative"), tmp_path / "run")
 
 
 def test_one_tile_is_learned_by_heart(tmp_path, sg):

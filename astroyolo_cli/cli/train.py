@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from .options import DEVICE
+
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -52,8 +54,18 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--weights", help="Weight file to start from; default: a new network.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded images, which runs can share; default: RUN/cache.")
+@DEVICE
+@click.option(
+    "--precision",
+    default="bf16",
+    show_default=True,
+    type=click.Choice(["bf16", "fp16", "fp32"]),
+    help="Of the forward pass; fp32 on processors without bfloat16, where bf16 is slow.",
+)
+@click.option("--multi-scale", is_flag=True, help="Another side of the images in every batch, 384 to 640 pixels, until the last tenth.")
+@click.option("--tensorboard", is_flag=True, help="Write RUN/tensorboard too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def train(sg, ds, check, run, weights, resume, cache, quiet, **settings):
+def train(sg, ds, check, run, weights, resume, cache, tensorboard, quiet, **settings):
     """Learn the network from fields (--sg) and from galaxy cutouts (--ds).
 
     \b
@@ -61,6 +73,7 @@ def train(sg, ds, check, run, weights, resume, cache, quiet, **settings):
       astroyolo train --sg fields/ --ds cutouts/ --check
       astroyolo train --sg fields/ --ds cutouts/ -o run --epochs 20
       astroyolo train --sg fields/ --ds cutouts/ -o run --epochs 20 --resume
+      torchrun --nproc-per-node 2 -m astroyolo_cli train --sg fields/ --ds cutouts/ -o run
     """
     if check:
         sys.exit(check_only(list(sg), ds, settings["scheme"], settings["vote_threshold"]))
@@ -73,7 +86,23 @@ def train(sg, ds, check, run, weights, resume, cache, quiet, **settings):
     if (run / "checkpoint.pt").exists() and not resume:
         raise OutputError(f"{run}: holds a run already; go on with --resume or name another folder")
     settings = Settings(sg=tuple(map(str, sg)), ds=str(ds or ""), **settings)
-    run_training(settings, run, weights, resume, cache, (lambda line: None) if quiet else (lambda line: click.echo(line, err=True)))
+    run_training(settings, run, weights, resume, cache, watch_of(run, quiet, tensorboard))
+
+
+def watch_of(run: Path, quiet: bool, tensorboard: bool):
+    """A bar on a terminal, lines elsewhere; only the first of several processes speaks."""
+    import os
+
+    from rich.console import Console
+
+    from ..train.watch import Bar, Board, Lines, Watch
+
+    if os.environ.get("RANK", "0") != "0":
+        return Watch()
+    console = Console(stderr=True)
+    lines = Bar(console) if console.is_terminal else Lines(lambda line: click.echo(line, err=True))
+    watch = Watch() if quiet else lines
+    return Board(run / "tensorboard", watch) if tensorboard else watch
 
 
 def check_only(sg, ds, scheme, vote_threshold) -> int:

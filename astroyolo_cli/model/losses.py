@@ -34,11 +34,21 @@ class Truth:
     taught_disk: torch.Tensor | None = None
 
 
-def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int, int], l1: bool = False) -> dict[str, torch.Tensor]:
+def at_least_one(total: torch.Tensor) -> torch.Tensor:
+    """What sums of losses are divided by: the weights of the positive cells, but no less than one cell's."""
+    return total.clamp(min=1)
+
+
+def heads_losses(
+    outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int, int], l1: bool = False, divisor=at_least_one
+) -> dict[str, torch.Tensor]:
     """Losses by name: box, objectness, star_galaxy, smooth_disk, and l1, which is 0 unless asked for.
 
     A task without labels in this batch has a loss of 0 that still carries gradients, so that no worker of
     several waits for it.
+
+    Args:
+        divisor: sum of the positive cells' weights -> what the losses are divided by; several processes share theirs.
     """
     detection = outputs["detection"]
     corners, strides = grid(*size, device=detection.device)
@@ -47,7 +57,7 @@ def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int
     losses = {}
     found = assign(boxes, objectness, outputs["star_galaxy"], truth.sources, size)
     weight = truth.sources.weights()[found.source]
-    count = weight.sum().clamp(min=1)
+    count = divisor(weight.sum())
     wanted = truth.sources.boxes[found.source]
     losses["box"] = box_loss(boxes[found.image, found.cell], wanted, weight) / count
     cared = cells_that_count(truth, found, weight, size, objectness.shape)
@@ -60,7 +70,7 @@ def heads_losses(outputs: dict[str, torch.Tensor], truth: Truth, size: tuple[int
     if truth.taught_disk is not None:
         taught, sure = taught_loss(outputs["smooth_disk"], truth, found)
         morphology, known = morphology + taught, known + sure
-    losses["smooth_disk"] = morphology / known.clamp(min=1)
+    losses["smooth_disk"] = morphology / divisor(known)
     return losses
 
 

@@ -15,6 +15,7 @@ from ..stretch import Stretch
 from .augment import Sample, canvas_sample, field_sample
 from .cutouts import Cutouts
 from .fields import Fields
+from .ranks import ALONE, Ranks
 from .schemes import Phase
 
 
@@ -88,13 +89,21 @@ def balanced_cutout(data: Data, rng: np.random.Generator):
             return cutout
 
 
-def batches(data: Data, phase: Phase, samples: int, batch_size: int, key: tuple[int, ...], skip: int, threads: int) -> Iterator[Batch]:
-    """The batches of a phase from number ``skip`` on, made ahead in the background."""
-    kinds = kinds_of_phase(phase, samples)
-    groups = [range(i, min(i + batch_size, len(kinds))) for i in range(0, len(kinds), batch_size)][skip:]
+def groups_of_phase(phase: Phase, samples: int, batch_size: int, ranks: Ranks = ALONE) -> list[list[tuple[int, bool]]]:
+    """The batches of a phase, of each this process's part: the image's place and whether it is a field.
 
-    def make(group: range) -> Batch:
-        return collate([make_sample(data, kinds[i], (*key, i)) for i in group])
+    Of several processes each has a part of every batch; a last batch with fewer images than processes is left out.
+    """
+    kinds = kinds_of_phase(phase, samples)
+    whole = [range(i, min(i + batch_size, len(kinds))) for i in range(0, len(kinds), batch_size)]
+    return [[(place, kinds[place]) for place in ranks.share(group)] for group in whole if len(group) >= ranks.count]
+
+
+def batches(data: Data, groups: list[list[tuple[int, bool]]], key: tuple[int, ...], threads: int) -> Iterator[Batch]:
+    """The batches of ``groups``, made ahead in the background."""
+
+    def make(group: list[tuple[int, bool]]) -> Batch:
+        return collate([make_sample(data, is_field, (*key, place)) for place, is_field in group])
 
     with ThreadPoolExecutor(threads) as pool:
         ahead = [pool.submit(make, group) for group in groups[: threads + 1]]

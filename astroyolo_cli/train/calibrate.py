@@ -62,11 +62,11 @@ def held_out_canvas(data: Data, rng) -> Sample:
     return canvas_sample(lambda r: data.cutouts[data.cutout_rows[r.integers(len(data.cutout_rows))]], Stretch(), rng, augment=True)
 
 
-class Uncalibrated:
-    """The network as an engine whose card calibrates nothing."""
+class ModelEngine:
+    """A network in memory as an engine; without a card it calibrates nothing."""
 
-    def __init__(self, model):
-        self.model, self.card = model, Card(size=model.size)
+    def __init__(self, model, card: Card | None = None):
+        self.model, self.card = model, card or Card(size=model.size)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return {head: output.float().numpy() for head, output in self.model(torch.from_numpy(images)).items()}
@@ -74,7 +74,7 @@ class Uncalibrated:
 
 def judge_field(model, sample: Sample) -> Opinions:
     """The field's detections that are true sources: is each a galaxy."""
-    (found,) = detections_of_images(Uncalibrated(model), sample.image[None], LOWEST, MOST_BOXES, views=2)
+    (found,) = detections_of_images(ModelEngine(model), sample.image[None], LOWEST, MOST_BOXES, views=2)
     source = match(found.xyxy, sample.boxes)
     matched = source >= 0
     return Opinions(logit(found.p_galaxy[matched]), sample.labels[source[matched]] == 1)

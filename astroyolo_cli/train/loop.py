@@ -1,12 +1,12 @@
-"""The training loop: one network, two data sets, a scheme."""
+"""The training loop: one network, two data sets, a scheme; one process or several."""
 
 from __future__ import annotations
 
 import csv
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,69 +14,119 @@ import torch
 from .. import __version__
 from ..errors import AstroYOLOError
 from ..model.checkpoint import Card, load, locate, save
-from ..model.losses import heads_losses
+from ..model.engine import best_device
 from ..model.network import AstroYOLO
 from ..stretch import Stretch
-from .batches import Batch, Data, batches, kinds_of_phase
+from .batches import Batch, Data, batches, groups_of_phase
 from .calibrate import calibrate
 from .cutouts import Cutouts
 from .fields import Fields
-from .samples import some_of
+from .heldout import can_judge, detection_scores, report_on_held_out
+from .optimise import at_scale, learning_rate, make_optimizer, make_scaler, on_device, set_frozen, train_step
+from .pictures import draw_curves, draw_first_batch
+from .ranks import Ranks
 from .schemes import Phase, Scheme, scheme_named
 from .state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
 from .teachers import Teachers
 from .validate import validate
+from .watch import Watch
 
-WARM_UP = 300  # steps
-FLOOR = 0.03  # of the learning rate, at the end
 PLAIN_END = 0.1  # the last part of a run adds the L1 loss and learns from true labels alone
 CHECKPOINT_SECONDS = 120
-LARGEST_GRADIENT = 20.0
 THREADS = 2  # that make batches ahead
 
 
+@dataclass
+class Run:
+    """All that a run holds while it goes on.
+
+    Attributes:
+        total: gradient steps of the whole run.
+        deadline: of ``time.monotonic()``, after which it stops and stays resumable.
+        seen: whether figures and average precision can be had.
+    """
+
+    settings: Settings
+    folder: Path
+    scheme: Scheme
+    ranks: Ranks
+    data: Data
+    held_out: Data
+    model: AstroYOLO
+    teachers: Teachers
+    average: Average
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    progress: Progress
+    card: Card
+    watch: Watch
+    total: int
+    deadline: float
+    seen: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the run is in its last part."""
+        return self.progress.step > (1 - PLAIN_END) * self.total
+
+    def checkpoint(self) -> None:
+        if self.ranks.leads:
+            save_checkpoint(self.folder / "checkpoint.pt", self.model, self.average, self.optimizer, self.scaler, self.progress)
+
+
 def train(
-    settings: Settings,
-    run: Path,
-    start: str | None = None,
-    resume: bool = False,
-    cache: Path | None = None,
-    tell: Callable[[str], None] = print,
+    settings: Settings, folder: Path, start: str | None = None, resume: bool = False, cache: Path | None = None, watch: Watch | None = None
 ) -> None:
-    """Train as the settings say and leave last.safetensors, best.safetensors and results.csv in ``run``.
+    """Train as the settings say and leave weights, results.csv, figures and a report on what was held out in ``folder``.
 
     Args:
         start: weight file to start from; None starts at random.
-        resume: go on from ``run``'s checkpoint.
-        cache: folder for decoded images; default: ``run``/cache. Several runs can share one.
-        tell: called with a line at every epoch and now and then in between.
+        resume: go on from the folder's checkpoint.
+        cache: folder for decoded images; default: ``folder``/cache. Several runs can share one.
+        watch: what is told of it while it runs; None tells nothing.
     """
+    settings = replace(settings, device=best_device(settings.device))
+    folder.mkdir(parents=True, exist_ok=True)
+    with watch or Watch() as watch:
+        run = open_run(settings, folder, start, resume, cache or folder / "cache", watch)
+        if run.ranks.leads:
+            save_settings(settings, folder)
+        while run.progress.epoch < settings.epochs and not run.ranks.any(time.monotonic() > run.deadline):
+            if settings.patience and run.progress.since_best >= settings.patience:
+                watch.line(f"no better for {run.progress.since_best} epochs: stopping early")
+                break
+            row = train_one_epoch(run)
+            if row is None:
+                break
+            finish_epoch(run, row)
+        if run.ranks.leads:
+            finish(run)
+        run.ranks.wait()
+
+
+def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, cache: Path, watch: Watch) -> Run:
     torch.manual_seed(settings.seed)
+    ranks = Ranks.from_environment(settings.device)
     scheme = scheme_named(settings.scheme)
-    run.mkdir(parents=True, exist_ok=True)
-    data, held_out = open_data(settings, scheme, cache or run / "cache", tell)
-    teachers = Teachers.from_files(settings.teachers)
-    model = (load(locate(start))[0] if start else AstroYOLO(settings.size)).to(memory_format=torch.channels_last)
-    optimizer, average, progress = make_optimizer(model, settings), Average(model), Progress()
+    data, held_out = ranks.in_turn(lambda: open_data(settings, scheme, cache, watch.line if ranks.leads else lambda line: None))
+    teachers = Teachers.from_files(settings.teachers, settings.device)
+    model = load(locate(start))[0] if start else AstroYOLO(settings.size)
+    model = model.to(settings.device, memory_format=torch.channels_last)
+    if ranks.count > 1 and settings.device == "cuda":
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    optimizer, scaler, average, progress = (
+        make_optimizer(model, settings), make_scaler(settings.device, settings.precision), Average(model), Progress()
+    )  # fmt: skip
     if resume:
-        progress = load_checkpoint(run / "checkpoint.pt", model, average, optimizer)
-    save_settings(settings, run)
-    card = card_of(settings, data)
+        progress = load_checkpoint(folder / "checkpoint.pt", model, average, optimizer, scaler)
+        if ranks.leads:
+            keep_rows(folder / "results.csv", progress.epoch)
     deadline = time.monotonic() + 3600 * settings.hours if settings.hours else math.inf
-    total = sum(steps_of(scheme.phases(epoch, settings.epochs), settings) for epoch in range(settings.epochs))
-    while progress.epoch < settings.epochs and time.monotonic() < deadline:
-        if settings.patience and progress.since_best >= settings.patience:
-            tell(f"no better for {progress.since_best} epochs: stopping early")
-            break
-        phases = scheme.phases(progress.epoch, settings.epochs)
-        row = train_one_epoch(model, teachers, average, optimizer, data, phases, settings, progress, total, run, deadline, tell)
-        if row is None:
-            break
-        finish_epoch(row | validate(average_model(model, average), held_out), model, average, optimizer, progress, card, run, tell)
-    final = average_model(model, average)
-    tell("calibrating on what was held out")
-    scores = {name: value for name, value in validate(final, held_out).items() if name.endswith("accuracy")}
-    save(final, replace(card, calibration=calibrate(final, held_out), scores=scores), run / "last.safetensors")
+    total = sum(steps_of(scheme.phases(epoch, settings.epochs), settings, ranks) for epoch in range(settings.epochs))
+    return Run(
+        settings, folder, scheme, ranks, data, held_out, model, teachers, average, optimizer, scaler, progress, card_of(settings, data),
+        watch, total, deadline, can_judge(watch.line),
+    )  # fmt: skip
 
 
 def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Data, Data]:
@@ -89,106 +139,97 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
     cutouts = Cutouts(Path(settings.ds), cache, vote_threshold=settings.vote_threshold, tell=tell) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
-    return Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes), Data(fields, cutouts, sg[1], ds[1], Stretch())
+    training = Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes)
+    return training, Data(fields, cutouts, sg[1], ds[1], Stretch())
 
 
-def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimizer:
-    """Weight decay on convolution weights only, not on biases and normalisation."""
-    kernels = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.lr)
-
-
-def steps_of(phases: tuple[Phase, ...], settings: Settings) -> int:
+def steps_of(phases: tuple[Phase, ...], settings: Settings, ranks: Ranks) -> int:
     """Gradient steps of an epoch of these phases."""
-    return sum(math.ceil(len(kinds_of_phase(p, settings.samples)) / settings.batch_size) for p in phases)
+    return sum(len(groups_of_phase(p, settings.samples, settings.batch_size, ranks)) for p in phases)
 
 
-def set_frozen(model: AstroYOLO, frozen: bool) -> None:
-    """Training mode; a frozen backbone and neck keep their weights and, in evaluation mode, their running statistics."""
-    model.train()
-    for part in (model.backbone, model.neck):
-        part.train(not frozen).requires_grad_(not frozen)
+def train_one_epoch(run: Run) -> dict | None:
+    """All phases of the epoch from where the run stands; mean losses by name, None if time ran out."""
+    sums, steps, count, began, saved = {}, 0, 0, time.monotonic(), time.monotonic()
+    phases = run.scheme.phases(run.progress.epoch, run.settings.epochs)
+    for phase, batch in batches_of_epoch(run, phases):
+        losses = learn(run, phase, batch)
+        steps, count = steps + 1, count + len(batch.images) * run.ranks.count
+        sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
+        run.watch.step(run.progress.epoch, run.progress.step, run.total, losses, count / (time.monotonic() - began))
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            saved = time.monotonic()
+            run.checkpoint()
+        if run.settings.hours and run.ranks.any(time.monotonic() > run.deadline):
+            run.checkpoint()
+            return None
+    rate = count / (time.monotonic() - began)
+    return {"epoch": run.progress.epoch, "images_per_s": rate} | {name: value / max(steps, 1) for name, value in sums.items()}
 
 
-def learning_rate(step: int, total: int, peak: float) -> float:
-    """Quadratic warm-up, then half a cosine down to a floor, as YOLOX."""
-    warm_up = min(WARM_UP, total // 10)
-    if step < warm_up:
-        return peak * ((step + 1) / warm_up) ** 2
-    part = (step - warm_up) / max(total - warm_up, 1)
-    return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
-
-
-def train_one_epoch(
-    model, teachers: Teachers, average, optimizer, data, phases, settings, progress: Progress, total, run, deadline, tell
-) -> dict | None:
-    """All phases of the epoch from where ``progress`` stands; mean losses by name, None if time ran out."""
-    sums, count, began, saved = {}, 0, time.monotonic(), time.monotonic()
+def batches_of_epoch(run: Run, phases: tuple[Phase, ...]) -> Iterator[tuple[Phase, Batch]]:
+    """From where the run stands to the end of the epoch; moves ``progress`` on after each."""
+    settings, progress = run.settings, run.progress
     while progress.phase < len(phases):
         phase, key = phases[progress.phase], (settings.seed, progress.epoch, progress.phase)
-        set_frozen(model, phase.frozen)
-        for batch in batches(data, phase, settings.samples, settings.batch_size, key, progress.batch, THREADS):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(progress.step, total, settings.lr) * phase.rate
-            plain = progress.step > (1 - PLAIN_END) * total
-            losses = train_step(model, batch if plain else teachers.complete(batch), optimizer, l1=plain)
-            average.update(model)
-            progress.batch, progress.step, count = progress.batch + 1, progress.step + 1, count + len(batch.images)
-            sums = {name: sums.get(name, 0.0) + value for name, value in losses.items()}
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                saved = time.monotonic()
-                save_checkpoint(run / "checkpoint.pt", model, average, optimizer, progress)
-                tell(f"epoch {progress.epoch} step {progress.step} of {total}, {count / (saved - began):.1f} images/s")
-            if time.monotonic() > deadline:
-                save_checkpoint(run / "checkpoint.pt", model, average, optimizer, progress)
-                return None
+        set_frozen(run.model, phase.frozen)
+        groups = groups_of_phase(phase, settings.samples, settings.batch_size, run.ranks)[progress.batch :]
+        for batch in batches(run.data, groups, key, THREADS):
+            if progress.step == 0 and run.ranks.leads and run.seen:
+                draw_first_batch(batch, run.folder / "first_batch.png")
+            yield phase, batch
         progress.phase, progress.batch = progress.phase + 1, 0
-    rate = count / (time.monotonic() - began)
-    steps = steps_of(phases, settings)
-    return {"epoch": progress.epoch, "images_per_s": rate} | {name: value / steps for name, value in sums.items()}
 
 
-def train_step(model, batch: Batch, optimizer, l1: bool) -> dict[str, float]:
-    """One gradient step; the losses by name."""
-    images = batch.images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        outputs = model(images)
-    losses = heads_losses(outputs, batch.truth, images.shape[-2:], l1)
-    total = sum(losses.values())
-    if not torch.isfinite(total):
-        terms = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
-        seen = some_of(sorted({name for names in batch.names for name in names}))
-        raise AstroYOLOError(f"loss is not finite ({terms}) on {seen}; lower --lr and resume from the last checkpoint")
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-    optimizer.step()
-    return {name: value.item() for name, value in losses.items()}
+def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
+    """One gradient step on a batch, as the scheme and the settings say."""
+    batch = on_device(batch, run.settings.device)
+    if not run.is_plain:
+        batch = run.teachers.complete(at_scale(batch, run.progress.step) if run.settings.multi_scale else batch)
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(run.progress.step, run.total, run.settings.lr) * phase.rate
+    losses = train_step(run.model, batch, run.optimizer, run.scaler, run.settings.precision, run.ranks, l1=run.is_plain)
+    run.average.update(run.model)
+    run.progress.batch, run.progress.step = run.progress.batch + 1, run.progress.step + 1
+    return losses
 
 
 def average_model(model: AstroYOLO, average: Average) -> AstroYOLO:
-    """A copy of the network with the averaged weights, in evaluation mode."""
+    """A copy of the network with the averaged weights, in evaluation mode, on the CPU."""
     copy = AstroYOLO(model.size)
     copy.load_state_dict(average.values)
     return copy.to(memory_format=torch.channels_last).eval()
 
 
-def finish_epoch(row: dict, model, average, optimizer, progress: Progress, card: Card, run: Path, tell) -> None:
-    """results.csv, weights and checkpoint after an epoch."""
+def finish_epoch(run: Run, row: dict) -> None:
+    """results.csv, curves, weights and checkpoint after an epoch, by the leading process."""
+    progress = run.progress
     progress.epoch, progress.phase, progress.batch = progress.epoch + 1, 0, 0
-    final = average_model(model, average)
-    save(final, card, run / "last.safetensors")
-    progress.since_best += 1
-    if row["validation"] < progress.best:
-        progress.best, progress.since_best = row["validation"], 0
-        save(final, card, run / "best.safetensors")
-    append_row(run / "results.csv", row)
-    save_checkpoint(run / "checkpoint.pt", model, average, optimizer, progress)
-    tell(" ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    if run.ranks.leads:
+        final = average_model(run.model, run.average)
+        row = row | validate(final, run.held_out) | (detection_scores(final, run.held_out) if run.seen else {})
+        save(final, run.card, run.folder / "last.safetensors")
+        progress.since_best += 1
+        if row["validation"] < progress.best:
+            progress.best, progress.since_best = row["validation"], 0
+            save(final, run.card, run.folder / "best.safetensors")
+        append_row(run.folder / "results.csv", row)
+        if run.seen:
+            draw_curves(run.folder / "results.csv", run.folder / "curves.png")
+        run.checkpoint()
+        run.watch.epoch(row)
+    progress.since_best = run.ranks.leaders(progress.since_best)
+
+
+def finish(run: Run) -> None:
+    """The calibrated weights, and the report on what was held out."""
+    run.watch.line("calibrating on what was held out")
+    final = average_model(run.model, run.average)
+    scores = {name: value for name, value in validate(final, run.held_out).items() if name.endswith("accuracy")}
+    card = replace(run.card, calibration=calibrate(final, run.held_out), scores=scores)
+    save(final, card, run.folder / "last.safetensors")
+    if run.seen:
+        report_on_held_out(final, card, run.held_out, run.folder / "held_out")
 
 
 def append_row(path: Path, row: dict) -> None:
@@ -198,6 +239,13 @@ def append_row(path: Path, row: dict) -> None:
         if new:
             writer.writeheader()
         writer.writerow(row)
+
+
+def keep_rows(path: Path, epochs: int) -> None:
+    """Without epochs that were finished after the last checkpoint and will be trained again."""
+    if path.exists():
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(lines[:1] + [line for line in lines[1:] if int(line.split(",")[0]) < epochs]))
 
 
 def card_of(settings: Settings, data: Data) -> Card:

@@ -34,6 +34,9 @@ class Settings:
         vote_threshold: galaxies of a table of votes are left out where neither class has this part of them.
         soft_votes: learn the parts of the votes, not the class that has more of them.
         teachers: weight files that complete the labels of the other set.
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: of the forward pass, "bf16", "fp16" or "fp32"; losses are in float32 in any case.
+        multi_scale: another side of the images in every batch, 384 to 640 pixels.
     """
 
     sg: tuple[str, ...]
@@ -52,6 +55,9 @@ class Settings:
     vote_threshold: float = 0.5
     soft_votes: bool = False
     teachers: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: str = "bf16"
+    multi_scale: bool = False
 
 
 class Average:
@@ -89,7 +95,7 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}-previous{path.suffix}")
 
 
-def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Progress) -> None:
+def save_checkpoint(path: Path, model, average: Average, optimizer, scaler, progress: Progress) -> None:
     """Tensors and plain numbers only; the file appears whole or not at all, and the one before it is kept."""
     partial = path.with_name(path.name + ".partial")
     torch.save(
@@ -98,6 +104,7 @@ def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Pr
             "average": average.values,
             "average_steps": average.steps,
             "optimizer": optimizer.state_dict(),
+            "scaler": scaler.state_dict(),
             "progress": asdict(progress),
         },
         partial,
@@ -109,15 +116,17 @@ def save_checkpoint(path: Path, model, average: Average, optimizer, progress: Pr
     partial.replace(path)
 
 
-def load_checkpoint(path: Path, model, average: Average, optimizer) -> Progress:
+def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> Progress:
     """Raises WeightsError when the checkpoint is cut short or of another run."""
     import pickle
 
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(saved["model"])
-        average.values, average.steps = saved["average"], saved["average_steps"]
+        average.values = {k: v.to(average.values[k].device) for k, v in saved["average"].items()}
+        average.steps = saved["average_steps"]
         optimizer.load_state_dict(saved["optimizer"])
+        scaler.load_state_dict(saved["scaler"])
         return Progress(**saved["progress"])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]

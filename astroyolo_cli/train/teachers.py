@@ -37,7 +37,7 @@ class Teachers:
     cutouts: torch.nn.Module | None = None
 
     @classmethod
-    def from_files(cls, names: tuple[str, ...]) -> Teachers:
+    def from_files(cls, names: tuple[str, ...], device: str = "cpu") -> Teachers:
         """Weight files; each teaches what it was trained on, of two that know the same the later one.
 
         Raises:
@@ -46,7 +46,7 @@ class Teachers:
         known = {}
         for name in names:
             model, card = load(locate(name))
-            model = model.to(memory_format=torch.channels_last)
+            model = model.to(device, memory_format=torch.channels_last)
             subjects = {subject: model for subject, label in (("fields", "star"), ("cutouts", "disk")) if label in card.priors}
             if not subjects:
                 raise WeightsError(f"{name}: as a teacher it must state what it was trained on; use a file that train has made")

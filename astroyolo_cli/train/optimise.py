@@ -1,0 +1,107 @@
+"""One gradient step, and what decides it: optimizer, learning rate, precision, what is frozen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch.nn import functional as F
+
+from ..errors import AstroYOLOError
+from ..model.assign import Targets
+from ..model.losses import Truth, heads_losses
+from ..model.network import AstroYOLO
+from .batches import Batch
+from .ranks import ALONE, Ranks
+from .samples import some_of
+from .state import Settings
+
+WARM_UP = 300  # steps
+FLOOR = 0.03  # of the learning rate, at the end
+LARGEST_GRADIENT = 20.0
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+SIDES = tuple(range(384, 641, 32))  # pixels, of the images with several scales
+
+
+def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimizer:
+    """Weight decay on convolution weights only, not on biases and normalisation."""
+    kernels = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def make_scaler(device: str, precision: str) -> torch.amp.GradScaler:
+    """Scales losses in fp16, whose gradients would vanish; does nothing in the other precisions."""
+    return torch.amp.GradScaler(torch.device(device).type, enabled=precision == "fp16")
+
+
+def set_frozen(model: AstroYOLO, frozen: bool) -> None:
+    """Training mode; a frozen backbone and neck keep their weights and, in evaluation mode, their running statistics."""
+    model.train()
+    for part in (model.backbone, model.neck):
+        part.train(not frozen).requires_grad_(not frozen)
+
+
+def learning_rate(step: int, total: int, peak: float) -> float:
+    """Quadratic warm-up, then half a cosine down to a floor, as YOLOX."""
+    warm_up = min(WARM_UP, total // 10)
+    if step < warm_up:
+        return peak * ((step + 1) / warm_up) ** 2
+    part = (step - warm_up) / max(total - warm_up, 1)
+    return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
+
+
+def train_step(model, batch: Batch, optimizer, scaler=None, precision: str = "bf16", ranks: Ranks = ALONE, l1: bool = False) -> dict:
+    """One gradient step; the losses by name.
+
+    Raises:
+        AstroYOLOError: if the loss is not finite, in any of the processes; it names the images of this one.
+    """
+    images = batch.images.contiguous(memory_format=torch.channels_last)
+    device = images.device.type
+    scaler = scaler or make_scaler(device, precision)
+    with torch.autocast(device, PRECISIONS[precision], enabled=precision != "fp32"):
+        outputs = model(images)
+    losses = heads_losses(outputs, batch.truth, images.shape[-2:], l1, ranks.divisor)
+    total = sum(losses.values())
+    if ranks.any(not bool(torch.isfinite(total))):
+        terms = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
+        seen = some_of(sorted({name for names in batch.names for name in names}))
+        raise AstroYOLOError(f"loss is not finite ({terms}) on {seen}; lower --lr and resume from the last checkpoint")
+    optimizer.zero_grad(set_to_none=True)
+    scaler.scale(total).backward()
+    ranks.average_gradients(model)
+    scaler.unscale_(optimizer)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+    scaler.step(optimizer)
+    scaler.update()
+    return {name: value.item() for name, value in losses.items()}
+
+
+def on_device(batch: Batch, device: str) -> Batch:
+    if device == "cpu":
+        return batch
+
+    def moved(targets: Targets) -> Targets:
+        return Targets(*(None if part is None else part.to(device) for part in vars(targets).values()))
+
+    truth = batch.truth
+    parts = (moved(truth.sources), moved(truth.ignored), moved(truth.central), truth.has_sources.to(device))
+    return replace(batch, images=batch.images.to(device), truth=Truth(*parts))
+
+
+def at_scale(batch: Batch, step: int) -> Batch:
+    """The batch at the side that its step draws from ``SIDES``: another seeing and pixel scale in every batch."""
+    side = SIDES[int(torch.randint(len(SIDES), (1,), generator=torch.Generator().manual_seed(step)))]
+    ratio = side / batch.images.shape[-1]
+
+    def scaled(targets: Targets) -> Targets:
+        return replace(targets, boxes=targets.boxes * ratio)
+
+    truth = batch.truth
+    truth = replace(truth, sources=scaled(truth.sources), ignored=scaled(truth.ignored), central=scaled(truth.central))
+    return replace(batch, images=F.interpolate(batch.images, (side, side), mode="bilinear", antialias=True), truth=truth)
