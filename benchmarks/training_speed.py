@@ -14,9 +14,9 @@ import torch
 
 from astroyolo_cli.model import losses
 from astroyolo_cli.model.network import AstroYOLO
-from astroyolo_cli.train.augment import Sample
 from astroyolo_cli.train.batches import collate
 from astroyolo_cli.train.optimise import make_optimizer, train_step
+from astroyolo_cli.train.samples import Sample
 from astroyolo_cli.train.state import Settings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

@@ -12,8 +12,8 @@ from astroyolo_cli.model.checkpoint import Card, save
 from astroyolo_cli.model.decoding import cell_grid
 from astroyolo_cli.model.losses import Truth, heads_losses
 from astroyolo_cli.model.network import AstroYOLO
-from astroyolo_cli.train.augment import Sample
 from astroyolo_cli.train.batches import collate
+from astroyolo_cli.train.samples import Sample
 from astroyolo_cli.train.teachers import Teachers
 
 SIZE = 64

@@ -14,8 +14,9 @@ from astroyolo_cli.model.checkpoint import load
 from astroyolo_cli.model.losses import heads_losses
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.stretch import Stretch
-from astroyolo_cli.train.augment import canvas_sample, field_sample, turn
+from astroyolo_cli.train.augment import field_sample, turn
 from astroyolo_cli.train.batches import collate, kinds_of_phase
+from astroyolo_cli.train.canvases import canvas_sample
 from astroyolo_cli.train.cutouts import Cutouts, central_box
 from astroyolo_cli.train.fields import Fields
 from astroyolo_cli.train.formats_sets import mask_box

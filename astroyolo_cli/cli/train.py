@@ -7,6 +7,25 @@ import click
 
 from .options import DEVICE
 
+AUGMENTATIONS = ("depth", "one_band", "two_bands", "stretch", "gradient", "zoom", "blur", "injection", "mixup")
+
+
+def chances_of(ctx, param, given: tuple[str, ...]) -> dict[str, float]:
+    """``NAME=CHANCE`` of each augmentation to a dict."""
+    chances = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if name not in AUGMENTATIONS:
+            raise click.BadParameter(f"{name!r}: must be one of {', '.join(AUGMENTATIONS)}")
+        chances[name] = click.FloatRange(0, 1).convert(number, param, ctx)
+    return chances
+
+
+def batch_size_of(ctx, param, text: str) -> int:
+    """0 for auto."""
+    return 0 if text == "auto" else click.IntRange(1).convert(text, param, ctx)
+
+
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -32,6 +51,15 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Leave out galaxies of a table where neither smooth nor disk has this part of all votes.",
 )
 @click.option("--soft-votes", is_flag=True, help="Learn the parts of the votes of a table, not the class that has more of them.")
+@click.option("--native-scale", is_flag=True, help="Show the cutouts of a table with Petrosian radii at the survey's own pixel scale.")
+@click.option(
+    "--augment",
+    multiple=True,
+    metavar="NAME=CHANCE",
+    callback=chances_of,
+    help="How often an image of fields is changed, 0 to 1: depth, one_band, two_bands and stretch (on by default), gradient, zoom, blur, "
+    "injection (another field's light added), mixup. Repeatable.",
+)
 @click.option(
     "--teacher",
     "teachers",
@@ -45,7 +73,13 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--size", default="nano", show_default=True, type=click.Choice(["nano", "tiny", "s", "m", "l", "x"]), help="Of the network.")
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--samples", default=1000, show_default=True, type=click.IntRange(1), help="Images drawn from each set in an epoch.")
-@click.option("--batch-size", default=8, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--batch-size",
+    default="8",
+    show_default=True,
+    callback=batch_size_of,
+    help="Images a step, over all processes; auto: as many as fit the GPU's memory.",
+)
 @click.option("--lr", default=1e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
 @click.option("--seed", default=0, show_default=True)

@@ -1,41 +1,37 @@
-"""Augmentation made for the sky: turns and flips, noise, single bands, stretch; galaxies shrunk to field size."""
+"""Augmentation of fields, made for the sky: turns and flips, noise, single bands, stretch, and more that can be asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..stretch import Stretch, lupton_rgb, three_channels
-from .cutouts import CUTOUT, linear_light
-from .samples import Cutout, Field
+from .samples import SIZE, Field, Sample
 
-SIZE = 512  # pixels of a training image
 FAINTEST = 5.0  # S/N below which a source is neither demanded nor forbidden
 DROWNED = 4.8  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
+LARGEST_ZOOM, LARGEST_BLUR = 1.6, 1.2  # times; sigma in pixels
+STEEPEST = 3.0  # sigma of the sky from side to side
+
 
 @dataclass(frozen=True)
-class Sample:
-    """One training image and what is known of it.
+class Chances:
+    """How often each augmentation is applied to an image, 0 to 1; every image is turned and its brightness changed a little."""
 
-    Attributes:
-        image: (3, 512, 512) float32 RGB in [0, 1].
-        boxes: (n, 4) float32, pixels, the centre of the first pixel at 0.
-        labels: (n,) int64; star/galaxy for a field, smooth/disk for a canvas of cutouts.
-        ignored: (m, 4) float32 boxes that are neither source nor empty sky.
-        is_field: True for D_sg, False for D_ds.
-        names: of the field or the cutouts that it shows.
-        p_second: (n,) float32, the probability of the second class where labels are soft.
-    """
+    depth: float = 0.25
+    one_band: float = 0.25
+    two_bands: float = 0.05
+    stretch: float = 0.2
+    gradient: float = 0.0
+    zoom: float = 0.0
+    blur: float = 0.0
+    injection: float = 0.0
+    mixup: float = 0.0
 
-    image: np.ndarray
-    boxes: np.ndarray
-    labels: np.ndarray
-    ignored: np.ndarray
-    is_field: bool
-    names: tuple[str, ...] = ()
-    p_second: np.ndarray | None = None
+
+USUAL = Chances()
 
 
 def turn(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -51,22 +47,72 @@ def turn(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> tupl
     return image, np.stack([x0, y0, x1, y1], 1)
 
 
-def field_sample(field: Field, stretch: Stretch, rng: np.random.Generator | None) -> Sample:
-    """A field as the network sees it; augmented when ``rng`` is given."""
+@dataclass(frozen=True)
+class Scene:
+    """A window of a field on its way to a sample.
+
+    Attributes:
+        signals: (3, 512, 512) float32, above the sky in units of the noise.
+        boxes, labels, ignore, snr: of its sources, as in Field.
+        scattered: (n,) bool, rows that stand for what a listed star scatters: sky.
+    """
+
+    signals: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignore: np.ndarray
+    snr: np.ndarray
+    scattered: np.ndarray
+
+
+def field_sample(
+    field: Field, stretch: Stretch, rng: np.random.Generator | None, chances: Chances = USUAL, second: Field | None = None
+) -> Sample:
+    """A field as the network sees it; augmented when ``rng`` is given.
+
+    Args:
+        second: the field that injection and mixup add.
+    """
+    scene = scene_of(field, rng)
+    if rng is None:
+        return rendered(scene, stretch, (field.name,))
+    scene = other_seeing(scene, rng, chances)
+    if second is not None and rng.random() < chances.injection:
+        return finished(
+            joint_light(scene, other_seeing(scene_of(second, rng), rng, chances)), stretch, rng, chances, (field.name, second.name)
+        )
+    sample = finished(scene, stretch, rng, chances, (field.name,))
+    if second is not None and rng.random() < chances.mixup:
+        return mixed(sample, finished(scene_of(second, rng), stretch, rng, chances, (second.name,)))
+    return sample
+
+
+def scene_of(field: Field, rng) -> Scene:
+    """A window of the field, turned at random where ``rng`` is given."""
     signals, boxes = crop(field.signals, field.boxes, rng)
-    snr, signals = field.snr, signals.astype(np.float32)
-    inside = (boxes[:, 2] > boxes[:, 0] + 1) & (boxes[:, 3] > boxes[:, 1] + 1)
+    signals = signals.astype(np.float32)
     if rng is not None:
         signals, boxes = turn(signals, boxes, rng)
-        signals, snr = change_depth(signals, snr, rng)
-        signals, snr = drop_bands(signals, snr, rng)
-        signals = signals * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 0.1))
-        stretch = other_stretch(stretch, rng)
-    total = np.hypot.reduce(snr, axis=1)
-    ignore = field.ignore | (total < FAINTEST)
-    true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED) & ~halos(field)
-    image = lupton_rgb(np.ascontiguousarray(signals), stretch)
-    return Sample(image, boxes[true], field.labels[true], boxes[ignored], True, (field.name,))
+    return Scene(signals, boxes, field.labels, field.ignore, field.snr, halos(field))
+
+
+def finished(scene: Scene, stretch: Stretch, rng, chances: Chances, names: tuple[str, ...]) -> Sample:
+    """What the exposure, the choice of bands and the stretch do."""
+    scene = change_depth(scene, rng, chances)
+    scene = slope(scene, rng, chances)
+    scene = drop_bands(scene, rng, chances)
+    signals = scene.signals * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 0.1))
+    return rendered(replace(scene, signals=signals), other_stretch(stretch, rng, chances), names)
+
+
+def rendered(scene: Scene, stretch: Stretch, names: tuple[str, ...]) -> Sample:
+    """The picture, and which of the sources count."""
+    boxes, total = scene.boxes, np.hypot.reduce(scene.snr, axis=1)
+    inside = (boxes[:, 2] > boxes[:, 0] + 1) & (boxes[:, 3] > boxes[:, 1] + 1)
+    ignore = scene.ignore | (total < FAINTEST)
+    true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED) & ~scene.scattered
+    image = lupton_rgb(np.ascontiguousarray(scene.signals), stretch)
+    return Sample(image, boxes[true], scene.labels[true], boxes[ignored], True, names)
 
 
 def halos(field: Field) -> np.ndarray:
@@ -91,107 +137,94 @@ def crop(signals: np.ndarray, boxes: np.ndarray, rng) -> tuple[np.ndarray, np.nd
     return window, moved
 
 
-def change_depth(signals: np.ndarray, snr: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+def other_seeing(scene: Scene, rng, chances: Chances) -> Scene:
+    """Now and then enlarged (another pixel scale) or blurred (another PSF), the noise brought back to 1."""
+    if rng.random() < chances.zoom:
+        scene = zoomed(scene, float(np.exp(rng.uniform(0, np.log(LARGEST_ZOOM)))), rng)
+    if rng.random() < chances.blur:
+        scene = blurred(scene, float(rng.uniform(0.4, LARGEST_BLUR)))
+    return scene
+
+
+def zoomed(scene: Scene, factor: float, rng) -> Scene:
+    """A part of the scene, ``factor`` times as large."""
+    from scipy.ndimage import zoom
+
+    side = round(SIZE / factor)
+    x, y = rng.integers(SIZE - side + 1, size=2)
+    part = scene.signals[:, y : y + side, x : x + side]
+    signals = zoom(part, (1, SIZE / side, SIZE / side), order=1, mode="nearest", grid_mode=True)
+    boxes = (scene.boxes + 0.5 - np.array([x, y, x, y], np.float32)) * np.float32(SIZE / side) - np.float32(0.5)
+    return replace(scene, signals=unit_noise(signals), boxes=np.clip(boxes, -0.5, SIZE - 0.5))
+
+
+def blurred(scene: Scene, sigma: float) -> Scene:
+    """Convolved with a Gaussian; boxes grow as D_sg's rule says for Gaussians, whose edge lies at 0.5 % or 8 % of the peak."""
+    from scipy.ndimage import gaussian_filter
+
+    signals = unit_noise(gaussian_filter(scene.signals, (0, sigma, sigma)))
+    grow = sigma * np.sqrt(2 * np.log(1 / np.where(scene.labels == 0, 0.005, 0.08)))[:, None]
+    center, half = (scene.boxes[:, :2] + scene.boxes[:, 2:]) / 2, (scene.boxes[:, 2:] - scene.boxes[:, :2]) / 2
+    larger = np.hypot(half, grow) * (half > 0)
+    boxes = np.concatenate([center - larger, center + larger], 1).astype(np.float32)
+    return replace(scene, signals=signals, boxes=np.clip(boxes, -0.5, SIZE - 0.5))
+
+
+def unit_noise(signals: np.ndarray) -> np.ndarray:
+    """Scaled so that the noise of each band (by the median absolute deviation) is 1; bands without noise stay."""
+    middle = np.median(signals, axis=(1, 2), keepdims=True)
+    noise = 1.4826 * np.median(np.abs(signals - middle), axis=(1, 2), keepdims=True)
+    return (signals / np.where(noise > 0, noise, 1)).astype(np.float32)
+
+
+def joint_light(one: Scene, other: Scene) -> Scene:
+    """Two skies in one exposure: fluxes add, and so does the variance of the noise, which stays the unit."""
+    halved = np.float32(np.sqrt(0.5))
+    columns = (np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("boxes", "labels", "ignore"))
+    snr = np.concatenate([one.snr, other.snr]) * halved
+    return Scene((one.signals + other.signals) * halved, *columns, snr, np.concatenate([one.scattered, other.scattered]))
+
+
+def mixed(one: Sample, other: Sample) -> Sample:
+    """Half of each picture, the sources of both (mixup, Zhang et al. 2018, arXiv:1710.09412, as YOLOX does it)."""
+    joined = (np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("boxes", "labels", "ignored"))
+    return Sample((one.image + other.image) / 2, *joined, True, one.names + other.names)
+
+
+def change_depth(scene: Scene, rng, chances: Chances) -> Scene:
     """Now and then a shallower exposure: white noise on top, sources' S/N reduced accordingly."""
-    if rng.random() > 0.25:
-        return signals, snr
+    if rng.random() > chances.depth:
+        return scene
     extra = np.float32(rng.uniform(0.3, 2.0))
-    noise = rng.standard_normal(signals.shape, np.float32)
+    noise = rng.standard_normal(scene.signals.shape, np.float32)
     total = np.sqrt(1 + extra**2)
-    return (signals + extra * noise) / total, snr / total
+    return replace(scene, signals=(scene.signals + extra * noise) / total, snr=scene.snr / total)
 
 
-def drop_bands(signals: np.ndarray, snr: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+def slope(scene: Scene, rng, chances: Chances) -> Scene:
+    """Now and then a sky that was not subtracted well: a plane in each band, up to some sigma from corner to corner."""
+    if rng.random() > chances.gradient:
+        return scene
+    x, y = np.meshgrid(*2 * (np.linspace(-0.5, 0.5, SIZE, dtype=np.float32),))
+    steep = rng.uniform(-STEEPEST, STEEPEST, (2, 3, 1, 1)).astype(np.float32)
+    return replace(scene, signals=scene.signals + steep[0] * x + steep[1] * y)
+
+
+def drop_bands(scene: Scene, rng, chances: Chances) -> Scene:
     """Now and then one band alone, as for a single-band frame, or two with their mean between them."""
     choice = rng.random()
-    if choice < 0.25:
+    if choice < chances.one_band:
         kept = rng.choice(3, 1)
-    elif choice < 0.3:
+    elif choice < chances.one_band + chances.two_bands:
         kept = np.sort(rng.choice(3, 2, replace=False))
     else:
-        return signals, snr
-    return three_channels([signals[i] for i in kept]), snr[:, kept]
+        return scene
+    return replace(scene, signals=three_channels([scene.signals[i] for i in kept]), snr=scene.snr[:, kept])
 
 
-def other_stretch(stretch: Stretch, rng) -> Stretch:
+def other_stretch(stretch: Stretch, rng, chances: Chances) -> Stretch:
     """Now and then somebody else's constants, as in a picture that comes already stretched."""
-    if rng.random() > 0.2:
+    if rng.random() > chances.stretch:
         return stretch
     softening = stretch.stretch * float(np.exp(rng.uniform(-0.9, 0.9)))
     return Stretch(minimum=float(rng.uniform(-3.5, -0.5)), stretch=softening, Q=float(rng.uniform(4, 10)))
-
-
-def canvas_sample(draw, stretch: Stretch, rng: np.random.Generator, augment: bool = True, soft: bool = False) -> Sample:
-    """A mosaic of cutouts at the sizes at which galaxies appear in fields.
-
-    Each quarter of the image holds 1, 4 or 16 galaxies.
-
-    Args:
-        draw: rng -> Cutout.
-        soft: labels are the parts of the votes, not the class that has more of them.
-    """
-    image = np.zeros((3, SIZE, SIZE), np.float32)
-    boxes, shown = [], []
-    raw = augment and rng.random() < 0.5
-    grey = augment and rng.random() < 0.3
-    for y, x, cell in mosaic_cells(rng):
-        cutout = draw(rng)
-        rgb, box = shrink(cutout, cell, rng, augment)
-        rgb = restretch(rgb, stretch, rng) if raw else rgb
-        image[:, y : y + cell, x : x + cell] = grey_of(rgb, rng) if grey else rgb
-        boxes.append(box + np.array([x, y, x, y], np.float32))
-        shown.append(cutout)
-    labels = np.array([cutout.label for cutout in shown], np.int64)
-    p_disk = np.array([cutout.p_disk for cutout in shown], np.float32) if soft else None
-    names = tuple(cutout.name for cutout in shown)
-    return Sample(image, np.array(boxes, np.float32), labels, np.zeros((0, 4), np.float32), False, names, p_disk)
-
-
-def mosaic_cells(rng) -> list[tuple[int, int, int]]:
-    """y, x and side of the mosaic's cells."""
-    cells = []
-    for top in (0, SIZE // 2):
-        for left in (0, SIZE // 2):
-            side = SIZE // 2 // int(rng.choice([1, 2, 4], p=[0.3, 0.4, 0.3]))
-            steps = range(0, SIZE // 2, side)
-            cells += [(top + y, left + x, side) for y in steps for x in steps]
-    return cells
-
-
-def shrink(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(3, side, side) float32 in [0, 1] of the cutout's middle, turned and shifted, and its box."""
-    from PIL import Image
-
-    image, box = cutout.rgb, cutout.box[None]
-    window = CUTOUT
-    if augment:
-        image, box = turn(image, box, rng)
-        window = int(rng.uniform(0.55, 1.0) * CUTOUT)
-    spare = CUTOUT - window
-    shift = rng.integers(-spare // 4, spare // 4 + 1, 2) if augment and spare > 3 else np.zeros(2, int)
-    left, top = spare // 2 + shift
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    small = picture.resize(
-        (side, side), Image.Resampling.BOX if side < window else Image.Resampling.BILINEAR, (left, top, left + window, top + window)
-    )
-    box = (box[0] + 0.5 - np.array([left, top, left, top])) * side / window - 0.5
-    return np.asarray(small, np.float32).transpose(2, 0, 1) / 255, np.clip(box, -0.5, side - 0.5)
-
-
-def restretch(rgb: np.ndarray, stretch: Stretch, rng) -> np.ndarray:
-    """The same galaxy in a survey of another depth: light made linear, noise added, our own stretch."""
-    light = linear_light(rgb)
-    light = light - np.median(light, axis=(1, 2), keepdims=True)
-    middle = light.shape[1] // 2
-    reach = max(light.shape[1] // 16, 1)
-    peak = max(light[:, middle - reach : middle + reach + 1, middle - reach : middle + reach + 1].mean(0).max(), 1e-3)
-    scaled = light * np.float32(np.exp(rng.uniform(np.log(10), np.log(600))) / peak)
-    noise = rng.standard_normal(light.shape, np.float32)
-    return lupton_rgb(scaled + noise * np.float32(0.95), stretch)
-
-
-def grey_of(rgb: np.ndarray, rng) -> np.ndarray:
-    """One of the channels, or their mean, in all three."""
-    choice = rng.integers(4)
-    one = rgb.mean(axis=0) if choice == 3 else rgb[choice]
-    return np.repeat(one[None], 3, axis=0)

@@ -12,16 +12,24 @@ import torch
 from ..model.assign import Targets
 from ..model.losses import Truth
 from ..stretch import Stretch
-from .augment import Sample, canvas_sample, field_sample
+from .augment import USUAL, Chances, field_sample
+from .canvases import canvas_sample
 from .cutouts import Cutouts
 from .fields import Fields
 from .ranks import ALONE, Ranks
+from .samples import Sample
 from .schemes import Phase
 
 
 @dataclass(frozen=True)
 class Data:
-    """The two data sets (None where the scheme needs only the other), the rows that may be drawn, and whether votes are soft labels."""
+    """The two data sets (None where the scheme needs only the other), the rows that may be drawn, and how they are shown.
+
+    Attributes:
+        soft: votes are soft labels.
+        chances: of augmentations of fields.
+        native: cutouts are shown at the survey's own pixel scale.
+    """
 
     fields: Fields | None
     cutouts: Cutouts | None
@@ -29,6 +37,8 @@ class Data:
     cutout_rows: list[int]
     stretch: Stretch
     soft: bool = False
+    chances: Chances = USUAL
+    native: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,12 @@ def make_sample(data: Data, is_field: bool, key: tuple[int, ...]) -> Sample:
     """One augmented training image; ``key`` (seed, epoch, phase, place) alone decides which."""
     rng = np.random.default_rng(key)
     if is_field:
-        return field_sample(data.fields[data.field_rows[rng.integers(len(data.field_rows))]], data.stretch, rng)
-    return canvas_sample(lambda r: balanced_cutout(data, r), data.stretch, rng, soft=data.soft)
+
+        def draw():
+            return data.fields[data.field_rows[rng.integers(len(data.field_rows))]]
+
+        return field_sample(draw(), data.stretch, rng, data.chances, draw() if data.chances.injection or data.chances.mixup else None)
+    return canvas_sample(lambda r: balanced_cutout(data, r), data.stretch, rng, soft=data.soft, native=data.native)
 
 
 def balanced_cutout(data: Data, rng: np.random.Generator):

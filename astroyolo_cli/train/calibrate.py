@@ -17,8 +17,10 @@ from ..model.checkpoint import Calibration, Card
 from ..model.decoding import detections_of_images
 from ..model.network import decode, grid
 from ..stretch import Stretch
-from .augment import SIZE, Sample, canvas_sample, field_sample
+from .augment import field_sample
 from .batches import Data, collate
+from .canvases import canvas_sample
+from .samples import SIZE, Sample
 
 LOWEST = 0.1  # raw score down to which detections are looked at
 MOST_BOXES = 3000

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .formats_votes import PICTURES, VOTE_THRESHOLD, Labelled, voted_images
+from .formats_votes import PICTURES, RADII, VOTE_THRESHOLD, Labelled, voted_images
 from .samples import Cutout, is_fresh, name_hash, split, written_whole
 
 CUTOUT = 256  # pixels around the centre that are kept of a cutout
@@ -38,6 +38,7 @@ class Cutouts:
         images = labelled_images(root, vote_threshold, tell)
         self._names = [image.path.stem for image in images]
         self._p_disk = np.array([image.p_disk for image in images], np.float32)
+        self._native = np.array([image.native for image in images], np.float32)
         paths = [image.path for image in images]
         stem = cache / f"cutouts-{name_hash(json.dumps([str(p.resolve()) for p in paths]))}"
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +53,19 @@ class Cutouts:
 
     def __getitem__(self, index: int) -> Cutout:
         p_disk = float(self._p_disk[index])
-        return Cutout(self._rgb[index], self._boxes[index], int(p_disk > 0.5), p_disk, self._names[index])
+        return Cutout(self._rgb[index], self._boxes[index], int(p_disk > 0.5), p_disk, self._names[index], float(self._native[index]))
 
     def split(self) -> tuple[list[int], list[int]]:
         """Indices for training and for validation, by object."""
         return split(self._names)
+
+    def check_native(self) -> None:
+        """Raises InputError where some galaxies' own scale is unknown."""
+        if unknown := int((~np.isfinite(self._native)).sum()):
+            raise InputError(
+                f"--native-scale: the scale of {unknown} of {len(self)} cutouts is unknown; their table needs the Petrosian radii "
+                f"{' and '.join(RADII[0])} in arcsec, or leave --native-scale out"
+            )
 
     def disk_fraction(self) -> float:
         return float(np.mean(self._p_disk > 0.5))

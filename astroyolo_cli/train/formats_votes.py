@@ -19,6 +19,7 @@ from .formats_table import NO_NUMBER, TABLES, column_names, numbers, read_column
 from .samples import some_of
 
 PICTURES = (".png", ".jpg", ".jpeg")
+DECAM = 0.262  # arcsec a pixel
 VOTE_THRESHOLD = 0.5  # a majority: higher ones keep the easy galaxies alone, and p_disk would promise too much on the others
 ANSWERS = ("smooth", "disk", "artifact")
 SPELLINGS = {  # of the answers, in the campaigns of Galaxy Zoo
@@ -31,15 +32,21 @@ SPELLINGS = {  # of the answers, in the campaigns of Galaxy Zoo
     "problem": "artifact",
 }
 VOTE_COLUMN = re.compile(r"smooth-or-featured(?P<campaign>(?:-[a-z0-9]+)*)_(?P<answer>[a-z-]+?)(?P<fraction>_fraction)?")
+RADII = (
+    ("petro_th50", "petro_th90"),
+    ("petro_theta_50", "petro_theta_90"),
+    ("petroR50_r", "petroR90_r"),
+)  # arcsec, with 50 and 90 % of the light
 PLACES = ("file_loc", "png_loc", "filename", "iauname", "id_str")  # columns that lead to the image, the surest first
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An image file and the part of its votes, smooth or disk, that was for disk."""
+    """An image file, the part of its votes, smooth or disk, that was for disk, and its pixels' width in pixels of the survey."""
 
     path: Path
     p_disk: float
+    native: float = NO_NUMBER
 
     @property
     def label(self) -> int:
@@ -95,17 +102,29 @@ def images_of_table(path: Path, pictures: dict[str, list[Path]], threshold: floa
     if not columns:
         raise InputError(f"{path}: none of the columns {', '.join(PLACES)}, so its images are unknown; add one")
     votes = [name for name in names if parse_name(name)[1]]
-    table = read_columns(path, [*votes, *columns, *(["subfolder"] if "subfolder" in names else [])])
+    radii = next((pair for pair in RADII if set(pair) <= set(names)), ())
+    table = read_columns(path, [*votes, *columns, *radii, *(["subfolder"] if "subfolder" in names else [])])
+    native = native_scale(*(numbers(table[name]) for name in radii)) if radii else np.full(len(table[columns[0]]), NO_NUMBER)
     fractions = vote_fractions({name: numbers(table[name]) for name in votes})
     p_disk = fractions[:, 1] / np.maximum(fractions[:, 0] + fractions[:, 1], 1e-9)
     found = []
     for row in np.flatnonzero(decided(fractions, threshold, path, tell)):
         places = [place_of(table, column, row) for column in columns]
         image = find_picture(places, pictures)
-        found.append((places[0], Labelled(image, float(p_disk[row])) if image else None))
+        found.append((places[0], Labelled(image, float(p_disk[row]), float(native[row])) if image else None))
     if missing := [place for place, image in found if image is None]:
         tell(f"{path}: {len(missing)} of {len(found)} images are missing and left out: {some_of(missing)}")
     return found
+
+
+def native_scale(half_light: np.ndarray, most_light: np.ndarray) -> np.ndarray:
+    """(n,) width of the pixels of GZ DECaLS pictures in DECam's, from the Petrosian radii of 50 and 90 % of the light in arcsec.
+
+    The pictures were made at max(min(0.04 R50, 0.02 R90), 0.1) arcsec a pixel (zooniverse/decals); DECam has 0.262. NaN for radii
+    that are none.
+    """
+    scale = np.maximum(np.minimum(0.04 * half_light, 0.02 * most_light), 0.1) / DECAM
+    return np.where((half_light > 0) & (most_light > 0), scale, NO_NUMBER)
 
 
 def vote_fractions(columns: dict[str, np.ndarray]) -> np.ndarray:

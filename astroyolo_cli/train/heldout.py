@@ -19,9 +19,10 @@ from ..evaluate.report import write_report
 from ..evaluate.truth import Truth
 from ..model.checkpoint import Card
 from ..model.decoding import detections_of_images, probability
-from .augment import Sample, field_sample
+from .augment import field_sample
 from .batches import Data
 from .calibrate import CANVASES, ModelEngine, held_out_canvas, judge_canvas
+from .samples import Sample
 
 MOST_FIELDS = 24
 LOWEST = 0.02  # score down to which detections are looked at

@@ -17,12 +17,13 @@ from ..model.checkpoint import Card, load, locate, save
 from ..model.engine import best_device
 from ..model.network import AstroYOLO
 from ..stretch import Stretch
+from .augment import Chances
 from .batches import Batch, Data, batches, groups_of_phase
 from .calibrate import calibrate
 from .cutouts import Cutouts
 from .fields import Fields
 from .heldout import can_judge, detection_scores, report_on_held_out
-from .optimise import at_scale, learning_rate, make_optimizer, make_scaler, on_device, set_frozen, train_step
+from .optimise import at_scale, largest_batch, learning_rate, make_optimizer, make_scaler, on_device, set_frozen, train_step
 from .pictures import draw_curves, draw_first_batch
 from .ranks import Ranks
 from .schemes import Phase, Scheme, scheme_named
@@ -90,7 +91,7 @@ def train(
     with watch or Watch() as watch:
         run = open_run(settings, folder, start, resume, cache or folder / "cache", watch)
         if run.ranks.leads:
-            save_settings(settings, folder)
+            save_settings(run.settings, folder)
         while run.progress.epoch < settings.epochs and not run.ranks.any(time.monotonic() > run.deadline):
             if settings.patience and run.progress.since_best >= settings.patience:
                 watch.line(f"no better for {run.progress.since_best} epochs: stopping early")
@@ -114,6 +115,9 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     model = model.to(settings.device, memory_format=torch.channels_last)
     if ranks.count > 1 and settings.device == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if settings.batch_size == 0:
+        settings = replace(settings, batch_size=largest_batch(settings.device, lambda images: trial_step(model, data, settings, images)))
+        watch.line(f"batches of {settings.batch_size} images")
     optimizer, scaler, average, progress = (
         make_optimizer(model, settings), make_scaler(settings.device, settings.precision), Average(model), Progress()
     )  # fmt: skip
@@ -129,6 +133,14 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     )  # fmt: skip
 
 
+def trial_step(model: AstroYOLO, data: Data, settings: Settings, images: int) -> None:
+    """A gradient step of no size, for the memory it takes."""
+    phase = Phase(sg=1.0) if data.fields else Phase(ds=1.0)
+    (batch,) = batches(data, groups_of_phase(phase, images, images), (settings.seed, 0, 0), THREADS)
+    optimizer = make_optimizer(model, replace(settings, lr=0.0, weight_decay=0.0))
+    train_step(model, on_device(batch, settings.device), optimizer, precision=settings.precision)
+
+
 def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Data, Data]:
     """Training and held-out data of what the scheme needs."""
     for name, needed in (("sg", scheme.needs_sg), ("ds", scheme.needs_ds)):
@@ -139,7 +151,10 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
     cutouts = Cutouts(Path(settings.ds), cache, vote_threshold=settings.vote_threshold, tell=tell) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
-    training = Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes)
+    if cutouts and settings.native_scale:
+        cutouts.check_native()
+    chances = Chances(**settings.augment)
+    training = Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes, chances, settings.native_scale)
     return training, Data(fields, cutouts, sg[1], ds[1], Stretch())
 
 

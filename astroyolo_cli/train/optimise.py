@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -21,6 +22,7 @@ WARM_UP = 300  # steps
 FLOOR = 0.03  # of the learning rate, at the end
 LARGEST_GRADIENT = 20.0
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+USUAL_BATCH, FILLED = 8, 0.8  # images; part of the free memory that may be used
 SIDES = tuple(range(384, 641, 32))  # pixels, of the images with several scales
 
 
@@ -37,6 +39,31 @@ def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimize
 def make_scaler(device: str, precision: str) -> torch.amp.GradScaler:
     """Scales losses in fp16, whose gradients would vanish; does nothing in the other precisions."""
     return torch.amp.GradScaler(torch.device(device).type, enabled=precision == "fp16")
+
+
+def largest_batch(device: str, step: Callable[[int], None]) -> int:
+    """The largest power of two of images, up to 64, whose step fits the free memory of a CUDA device; 8 on others.
+
+    Args:
+        step: does a training step on so many images.
+    """
+    if not device.startswith("cuda"):
+        return USUAL_BATCH
+
+    def memory(images: int) -> float:
+        torch.cuda.reset_peak_memory_stats()
+        step(images)
+        return torch.cuda.max_memory_allocated()
+
+    return fitting_batch(memory, FILLED * torch.cuda.mem_get_info()[0])
+
+
+def fitting_batch(memory: Callable[[int], float], available: float) -> int:
+    """The largest power of two up to 64 that fits if memory grows linearly, as it does from 2 to 4 images."""
+    two, four = memory(2), memory(4)
+    each = max((four - two) / 2, 1.0)
+    most = (available - (two - 2 * each)) / each
+    return max(n for n in (1, 2, 4, 8, 16, 32, 64) if n <= max(most, 1))
 
 
 def set_frozen(model: AstroYOLO, frozen: bool) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import InputError, OutputError
 
 HELD_OUT = 20  # one in so many is for validation
+SIZE = 512  # pixels of a training image
 NAMED = 3  # at most so many files are named where many lack the same
 
 
@@ -77,6 +78,7 @@ class Cutout:
         label: 0 smooth, 1 disk.
         p_disk: the part of the votes for smooth or disk that was for disk, a soft target; 0.0 or 1.0 without votes.
         name: the object's.
+        native: pixels of the survey's own images that one pixel of ``rgb`` is wide; NaN where the data do not say.
     """
 
     rgb: np.ndarray
@@ -84,6 +86,30 @@ class Cutout:
     label: int
     p_disk: float
     name: str = ""
+    native: float = np.nan
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training image and what is known of it.
+
+    Attributes:
+        image: (3, 512, 512) float32 RGB in [0, 1].
+        boxes: (n, 4) float32, pixels, the centre of the first pixel at 0.
+        labels: (n,) int64; star/galaxy for a field, smooth/disk for a canvas of cutouts.
+        ignored: (m, 4) float32 boxes that are neither source nor empty sky.
+        is_field: True for D_sg, False for D_ds.
+        names: of the field or the cutouts that it shows.
+        p_second: (n,) float32, the probability of the second class where labels are soft.
+    """
+
+    image: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    ignored: np.ndarray
+    is_field: bool
+    names: tuple[str, ...] = ()
+    p_second: np.ndarray | None = None
 
 
 def sources_of(boxes, labels, ignore=None, snr=None, empty_masks: int = 0) -> Sources:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ class Settings:
         scheme: a name of ``schemes.SCHEMES``.
         size: of the network, nano to x.
         epochs: passes of ``samples`` images a set.
+        batch_size: images a step, over all processes; 0 for what fits the GPU.
         samples: images drawn from each set in an epoch.
         lr: peak learning rate for ``batch_size`` images.
         optimizer: "adamw" or "sgd".
@@ -33,6 +34,8 @@ class Settings:
         patience: stop after so many epochs without a better validation; None for never.
         vote_threshold: galaxies of a table of votes are left out where neither class has this part of them.
         soft_votes: learn the parts of the votes, not the class that has more of them.
+        native_scale: show the cutouts of a table with Petrosian radii at the survey's own pixel scale.
+        augment: augmentation -> how often it is applied; what is not named is as usual.
         teachers: weight files that complete the labels of the other set.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass, "bf16", "fp16" or "fp32"; losses are in float32 in any case.
@@ -54,6 +57,8 @@ class Settings:
     patience: int | None = None
     vote_threshold: float = 0.5
     soft_votes: bool = False
+    native_scale: bool = False
+    augment: dict[str, float] = field(default_factory=dict)
     teachers: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "bf16"

@@ -8,8 +8,10 @@ import torch
 from ..model.assign import assign
 from ..model.losses import heads_losses
 from ..model.network import decode, grid
-from .augment import SIZE, canvas_sample, field_sample
+from .augment import field_sample
 from .batches import Batch, Data, collate
+from .canvases import canvas_sample
+from .samples import SIZE
 
 MOST_FIELDS = 24
 CANVASES = 16

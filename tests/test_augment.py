@@ -1,0 +1,142 @@
+"""Augmentations of fields and cutouts against analytic Gaussians and hand-made scenes."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from astroyolo_cli.cli.train import AUGMENTATIONS
+from astroyolo_cli.stretch import Stretch
+from astroyolo_cli.train.augment import Chances, Scene, blurred, field_sample, joint_light, mixed, slope, unit_noise, zoomed
+from astroyolo_cli.train.canvases import at_native_scale, canvas_sample
+from astroyolo_cli.train.formats_votes import native_scale
+from astroyolo_cli.train.optimise import fitting_batch
+from astroyolo_cli.train.samples import Cutout, Field
+
+SIDE = 512
+
+
+def gaussian(x, y, sigma, peak):
+    yy, xx = np.mgrid[:SIDE, :SIDE]
+    return (peak * np.exp(-((xx - x) ** 2 + (yy - y) ** 2) / (2 * sigma**2))).astype(np.float32)
+
+
+def half_width(sigma, is_star):
+    return sigma * np.sqrt(2 * np.log(200 if is_star else 12.5))
+
+
+def scene(x=250.0, y=260.0, sigma=2.0, label=0, noise=1.0, seed=0, peak=4000.0):
+    """One Gaussian in each band, with the box that D_sg's rule gives it."""
+    half = half_width(sigma, label == 0)
+    light = gaussian(x, y, sigma, peak) + np.random.default_rng(seed).normal(0, noise, (3, SIDE, SIDE)).astype(np.float32)
+    box = np.array([[x - half, y - half, x + half, y + half]], np.float32)
+    return Scene(light, box, np.array([label]), np.array([False]), np.full((1, 3), 100, np.float32), np.array([False]))
+
+
+def moments(image):
+    """x, y and sigma of what is far above the noise."""
+    light = np.where(image > 0.02 * image.max(), image, 0)
+    yy, xx = np.mgrid[:SIDE, :SIDE]
+    x, y = (light * xx).sum() / light.sum(), (light * yy).sum() / light.sum()
+    return x, y, np.sqrt((light * ((xx - x) ** 2 + (yy - y) ** 2)).sum() / light.sum() / 2)
+
+
+def middle(box):
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.25, 1.6])
+def test_a_zoomed_star_stays_in_the_middle_of_its_box_and_grows_with_it(factor):
+    before = scene()
+    after = zoomed(before, factor, np.random.default_rng(1))
+    x, y, sigma = moments(after.signals[1])
+    _, _, sigma_before = moments(before.signals[1])
+    assert (x, y) == pytest.approx(middle(after.boxes[0]), abs=0.05)
+    assert sigma == pytest.approx(factor * sigma_before, rel=0.06)  # linear interpolation blurs a little
+    assert after.boxes[0, 2] - after.boxes[0, 0] == pytest.approx(factor * (before.boxes[0, 2] - before.boxes[0, 0]), rel=0.005)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_blurred_source_has_the_box_of_the_wider_gaussian(label):
+    after = blurred(scene(label=label), 1.5)
+    wider = half_width(np.hypot(2.0, 1.5), label == 0)
+    np.testing.assert_allclose(after.boxes[0], [250 - wider, 260 - wider, 250 + wider, 260 + wider], atol=0.01)
+    assert moments(after.signals[0])[2] == pytest.approx(moments(gaussian(250, 260, np.hypot(2.0, 1.5), 1))[2], rel=0.03)
+
+
+def test_noise_is_brought_back_to_one():
+    for changed in (blurred(scene(), 1.0), zoomed(scene(), 1.5, np.random.default_rng(0))):
+        corner = changed.signals[:, :100, :100]
+        assert corner.std() == pytest.approx(1, rel=0.05)
+    assert (unit_noise(np.full((1, 4, 4), 7.0)) == 7).all()  # no noise, nothing to bring back
+
+
+def test_joint_light_adds_fluxes_and_the_variances_of_the_noise():
+    one, other = scene(seed=1), scene(x=100.0, y=90.0, label=1, seed=2)
+    both = joint_light(one, other)
+    np.testing.assert_allclose(both.signals, (one.signals + other.signals) / np.sqrt(2), rtol=1e-5)
+    assert both.signals[:, 300:, 300:].std() == pytest.approx(1, rel=0.02)
+    assert both.labels.tolist() == [0, 1] and both.snr == pytest.approx(100 / np.sqrt(2))
+
+
+def test_a_slope_is_a_plane():
+    rng = np.random.default_rng(3)
+    flat = scene(noise=0.0, peak=0.0)
+    plane = slope(flat, rng, Chances(gradient=1.0)).signals
+    assert 0.5 < np.ptp(plane) < 12
+    for band in plane:  # the second differences of a plane vanish
+        assert np.abs(np.diff(band, 2, axis=0)).max() < 1e-4 and np.abs(np.diff(band, 2, axis=1)).max() < 1e-4
+    assert slope(flat, rng, Chances()) is flat
+
+
+def field(scene, name):
+    return Field(scene.signals.astype(np.float16), scene.boxes, scene.labels, scene.ignore, scene.snr, name)
+
+
+def test_injected_and_mixed_samples_hold_the_sources_of_both():
+    one, other = field(scene(), "one"), field(scene(x=100.0, y=90.0, label=1), "other")
+    for chances in (Chances(injection=1.0), Chances(mixup=1.0)):
+        sample = field_sample(one, Stretch(), np.random.default_rng(0), chances, other)
+        assert sorted(sample.labels.tolist()) == [0, 1] and sample.names == ("one", "other")
+    assert len(field_sample(one, Stretch(), np.random.default_rng(0), Chances(), other).boxes) == 1
+
+
+def test_mixup_halves_the_pictures():
+    one, other = (field_sample(field(scene(seed=s), str(s)), Stretch(), None) for s in (1, 2))
+    np.testing.assert_allclose(mixed(one, other).image, 0.5 * one.image + 0.5 * other.image, rtol=1e-6)
+
+
+def test_the_command_names_every_augmentation():
+    assert AUGMENTATIONS == tuple(f.name for f in fields(Chances))
+
+
+def cutout(native):
+    rgb = np.full((3, 256, 256), 10, np.uint8)
+    rgb[:, 78:178, 103:153] = 200  # 100 high, 50 wide
+    return Cutout(rgb, np.array([102.5, 77.5, 152.5, 177.5], np.float32), 1, 1.0, "a galaxy", native)
+
+
+@pytest.mark.parametrize("native", [0.38, 0.76, 1.3])
+def test_at_its_native_scale_a_galaxy_has_the_surveys_pixels(native):
+    rgb, box = at_native_scale(cutout(native), 256, np.random.default_rng(0), augment=False)
+    assert (box[2] - box[0], box[3] - box[1]) == pytest.approx((50 * native, 100 * native), abs=0.5)
+    rows, columns = np.nonzero(rgb[0] > 0.4)
+    assert [columns.min() - 0.5, rows.min() - 0.5, columns.max() + 0.5, rows.max() + 0.5] == pytest.approx(box.tolist(), abs=1.01)
+    assert rgb[0, 0, 0] == pytest.approx(10 / 255, abs=0.01)  # sky around, not grey
+
+
+def test_a_canvas_at_native_scale_holds_four_galaxies():
+    sample = canvas_sample(lambda rng: cutout(0.5), Stretch(), np.random.default_rng(0), native=True)
+    assert len(sample.boxes) == 4
+
+
+def test_native_scale_of_galaxy_zoo_pictures():
+    scale = native_scale(np.array([5.0, 1.0, np.nan, 8.0]), np.array([12.0, 2.0, 3.0, 10.0]))
+    np.testing.assert_allclose(scale, [0.2 / 0.262, 0.1 / 0.262, np.nan, 0.2 / 0.262])
+
+
+def test_the_batch_that_fits():
+    assert fitting_batch(lambda n: 1000 + 300 * n, 1000 + 300 * 37) == 32
+    assert fitting_batch(lambda n: 1000 + 300 * n, 1000 + 300 * 3) == 2
+    assert fitting_batch(lambda n: 1000 + 300 * n, 10) == 1
+    assert fitting_batch(lambda n: 1000 + 300 * n, 1e9) == 64
