@@ -487,6 +487,24 @@ def fraction_row(name, smooth, disk, artifact, **rest):
     return {"iauname": name, "png_loc": f"elsewhere/{name[:4]}/{name}.png", "smooth-or-featured_total-votes": 40} | votes | rest
 
 
+def test_tables_with_petrosian_radii_give_the_native_scale(tmp_path):
+    """The pictures here have 64 pixels, not Galaxy Zoo's 424, and are enlarged to 256."""
+    root = tmp_path / "ds"
+    write_all(root)
+    write_csv(root / "catalog.csv", [row | {"petro_th50": 5.0, "petro_th90": 12.0} for row in COUNTS])
+    found, _ = cutouts(root, tmp_path)
+    found.check_native()
+    assert found[0].native == pytest.approx(0.2 / 0.262 * 424 / 256)
+
+
+def test_without_radii_the_native_scale_is_unknown(tmp_path):
+    root = tmp_path / "ds"
+    write_all(root)
+    write_csv(root / "catalog.csv", COUNTS)
+    with pytest.raises(InputError, match="2 of 2 cutouts is unknown.*petro_th50"):
+        cutouts(root, tmp_path)[0].check_native()
+
+
 def test_fractions_of_the_public_tables(tmp_path):
     root = tmp_path / "ds"
     rows = [fraction_row("J1000.5", 0.7, 0.2, 0.1), fraction_row("J1001.5", 0.05, 0.9, 0.05), fraction_row("J1002.5", 0.1, 0.1, 0.8)]

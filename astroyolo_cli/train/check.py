@@ -116,7 +116,7 @@ def check_cutouts(root: Path, vote_threshold: float, report: Report) -> None:
 
 def digest_or_problem(path: Path) -> bytes | str:
     try:
-        return digest(centre_of_picture(path))
+        return digest(centre_of_picture(path)[0])
     except InputError as error:
         return str(error)
 

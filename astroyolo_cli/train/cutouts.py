@@ -12,7 +12,9 @@ from ..errors import InputError
 from .formats_votes import PICTURES, RADII, VOTE_THRESHOLD, Labelled, voted_images
 from .samples import Cutout, is_fresh, name_hash, split, written_whole
 
+CACHE_VERSION = 2
 CUTOUT = 256  # pixels around the centre that are kept of a cutout
+GZ_SIDE = 424  # pixels of the pictures of Galaxy Zoo, for which the native scale is stated
 CLASSES = ("smooth", "disk")
 
 
@@ -40,13 +42,14 @@ class Cutouts:
         self._p_disk = np.array([image.p_disk for image in images], np.float32)
         self._native = np.array([image.native for image in images], np.float32)
         paths = [image.path for image in images]
-        stem = cache / f"cutouts-{name_hash(json.dumps([str(p.resolve()) for p in paths]))}"
+        stem = cache / f"cutouts-{name_hash(json.dumps([CACHE_VERSION, *(str(p.resolve()) for p in paths)]))}"
         stem.parent.mkdir(parents=True, exist_ok=True)
         if not is_fresh(stem.with_suffix(".npz"), tuple(paths)) or not stem.with_suffix(".npy").is_file():
             cache_cutouts(paths, stem, progress)
         self._rgb = np.load(stem.with_suffix(".npy"), mmap_mode="r")
         with np.load(stem.with_suffix(".npz")) as saved:
             self._boxes = saved["boxes"]
+            self._native *= GZ_SIDE / np.maximum(saved["sides"], CUTOUT)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -102,30 +105,30 @@ def cache_cutouts(paths: list[Path], stem: Path, progress=None) -> None:
 
     Pixels are appended, not mapped: on a full disk a write fails in words, where a mapped page kills the process.
     """
-    boxes = np.zeros((len(paths), 4), np.float32)
+    boxes, sides = np.zeros((len(paths), 4), np.float32), np.zeros(len(paths), np.float32)
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), 3, CUTOUT, CUTOUT)}
     with written_whole(stem.with_suffix(".npy")) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for i, path in enumerate(paths if progress is None else progress(paths)):
-            rgb = centre_of_picture(path)
+            rgb, sides[i] = centre_of_picture(path)
             file.write(np.ascontiguousarray(rgb).tobytes())
             boxes[i] = central_box(rgb)
     with written_whole(stem.with_suffix(".npz")) as partial:
-        np.savez(partial, boxes=boxes)
+        np.savez(partial, boxes=boxes, sides=sides)
 
 
-def centre_of_picture(path: Path) -> np.ndarray:
-    """(3, 256, 256) uint8 around the middle of an image; smaller images are enlarged."""
+def centre_of_picture(path: Path) -> tuple[np.ndarray, int]:
+    """(3, 256, 256) uint8 around the middle of an image, and the image's shorter side; smaller images are enlarged."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image = image.convert("RGB")
-            if min(image.size) < CUTOUT:
-                scale = CUTOUT / min(image.size)
+            image, side = image.convert("RGB"), min(image.size)
+            if side < CUTOUT:
+                scale = CUTOUT / side
                 image = image.resize([max(CUTOUT, round(n * scale)) for n in image.size], Image.Resampling.BICUBIC)
             left, top = (image.width - CUTOUT) // 2, (image.height - CUTOUT) // 2
-            return np.asarray(image.crop((left, top, left + CUTOUT, top + CUTOUT))).transpose(2, 0, 1)
+            return np.asarray(image.crop((left, top, left + CUTOUT, top + CUTOUT))).transpose(2, 0, 1), side
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow has several words for broken
         raise InputError(f"{path}: not a readable image ({error}); remove it or fetch it again") from error
 
