@@ -66,8 +66,10 @@ BAND_COLUMNS = (
     Column("mag_err_{band}", "f8", "mag", "stat.error;phot.mag", "standard error of mag_{band}", True),
 )
 
+FIELD = Column("field", "U", "", "meta.id;meta.file", "input that the row is of")
+
 EDGE, SEAM, SATURATED, BAD_PIXELS, BLENDED = 1, 2, 4, 8, 16
-CENTROID_FAILED, PHOTOMETRY_FAILED, MORPHOLOGY_UNSURE, SURVEY_MASK, FWHM_OUTSIDE = 32, 64, 128, 256, 512
+CENTROID_FAILED, PHOTOMETRY_FAILED, MORPHOLOGY_UNSURE, SURVEY_MASK, FWHM_OUTSIDE, OUTSIDE = 32, 64, 128, 256, 512, 1024
 
 FLAGS = {
     EDGE: "touches the edge of the frame",
@@ -80,6 +82,7 @@ FLAGS = {
     MORPHOLOGY_UNSURE: "galaxy neither smooth nor disk at 60 %",
     SURVEY_MASK: "touches a pixel of the mask given with --mask",
     FWHM_OUTSIDE: "frame's FWHM outside of what the network learned",
+    OUTSIDE: "position outside of the frame: nothing is known",
 }
 
 
@@ -90,6 +93,12 @@ def decode_flags(flags: int) -> list[str]:
     ['touches the edge of the frame', 'has saturated pixels']
     """
     return [meaning for bit, meaning in FLAGS.items() if flags & bit]
+
+
+def columns_named(names: tuple[str, ...]) -> tuple[Column, ...]:
+    """These columns, in this order."""
+    known = {column.name: column for column in (*COLUMNS, FIELD)}
+    return tuple(known[name] for name in names)
 
 
 def columns_for(bands: tuple[str, ...]) -> tuple[Column, ...]:

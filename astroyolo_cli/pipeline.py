@@ -13,7 +13,7 @@ from .detections import Detections, concatenate
 from .frame import Frame
 from .model.engine import Engine
 from .read import checksum
-from .stretch import Background, Stretch, backgrounds, lupton_rgb, section_rgb
+from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
 from .tile import Tile, keep_core, merge_seams, tiles
 
 
@@ -107,8 +107,7 @@ def tile_image(frame: Frame, background, tile: Tile, side: int, stretch: Stretch
     missing = side - rgb.shape[1], side - rgb.shape[2]
     if not any(missing):
         return rgb
-    sky = np.median(rgb, axis=(1, 2)) if frame.stretched else lupton_rgb(np.zeros((3, 1, 1), np.float32), stretch).ravel()
-    padded = np.tile(sky.astype(np.float32)[:, None, None], (1, side, side))
+    padded = np.tile(empty_sky(frame, rgb, stretch)[:, None, None], (1, side, side))
     padded[:, : rgb.shape[1], : rgb.shape[2]] = rgb
     return padded
 

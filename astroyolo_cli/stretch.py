@@ -222,6 +222,12 @@ def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
     return (rgb / np.maximum(rgb.max(axis=0), 1)).astype(np.float32)
 
 
+def empty_sky(frame: Frame, rgb: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """(3,) float32 RGB of sky without noise; of a picture the median of ``rgb``, a section of it."""
+    sky = np.median(rgb, axis=(1, 2)) if frame.stretched else lupton_rgb(np.zeros((3, 1, 1), np.float32), stretch).ravel()
+    return sky.astype(np.float32)
+
+
 def section_rgb(frame: Frame, background: dict[str, Background], stretch: Stretch, rows=slice(None), columns=slice(None)) -> np.ndarray:
     """(3, h, w) float32 in [0, 1] of a section of the frame, with the whole frame's sky and noise."""
     if frame.stretched:

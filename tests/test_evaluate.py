@@ -13,7 +13,7 @@ from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import InputError, OutputError
 from astroyolo_cli.evaluate import average_precision as ap
 from astroyolo_cli.evaluate import catalogs, classes, counts, matching
-from astroyolo_cli.evaluate.cutouts import central_cell, opinions, picture_files, score_cutouts
+from astroyolo_cli.evaluate.cutouts import opinions, picture_files, score_cutouts
 from astroyolo_cli.evaluate.fields import score_fields
 from astroyolo_cli.evaluate.truth import Truth, one_of_close_pairs, read_truth, true_folders
 from conftest import FakeEngine, star
@@ -438,14 +438,6 @@ def test_cutouts_are_judged_by_the_galaxy_in_their_centre(tmp_path):
     scores = score_cutouts(said, is_disk, 0.3, np.random.default_rng(0))
     assert scores["confusion"] == [[3, 0], [0, 2]] and scores["auc"] == 1 and scores["detected"] == 5
     assert score_cutouts(said, is_disk, 0.5, np.random.default_rng(0))["accuracy_of_detected"] is None
-
-
-def test_without_a_box_over_the_centre_the_surest_cell_speaks():
-    boxes = np.array([[0, 0, 10.0, 10], [100, 100, 120, 120]])
-    detection = np.zeros((2, 5))
-    detection[1, 4] = 1
-    assert central_cell(detection, boxes) == 1
-    assert central_cell(detection, np.array([[40, 40, 80.0, 80], [0, 0, 70, 70]])) == 0
 
 
 def test_a_folder_without_disks_is_named(tmp_path):

@@ -12,6 +12,7 @@ from ..errors import AstroYOLOError
 
 COMMANDS = {  # name -> first line of help; the command is the object of the same name in the module of that name
     "detect": "Find and classify every source of a frame; write a catalog.",
+    "classify": "Star or galaxy, smooth or disk, of cutouts or at given positions.",
     "train": "Learn the network from fields and from galaxy cutouts.",
     "evaluate": "Score a network, or catalogs, against known truth; write a report.",
     "simulate": "Make training sets of skies with known truth.",

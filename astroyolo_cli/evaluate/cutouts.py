@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..central import central_sources
 from ..errors import InputError
-from ..model.decoding import UNCALIBRATED, boxes_of, cell_grid, probability
 
 FOLDERS = ("smooth", "disk")
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -63,38 +63,13 @@ def shown(path: Path) -> np.ndarray:
 
 
 def opinions(files: list[Path], engine, advance: Callable[[], None]) -> list[Opinion]:
-    """One a picture, in their order; each is looked at as it is and turned by 180 degrees."""
+    """One a picture, in their order."""
     said = []
     for first in range(0, len(files), BATCH):
-        images = np.stack([shown(path) for path in files[first : first + BATCH]])
-        turned = np.ascontiguousarray(images[:, :, ::-1, ::-1])
-        views = central_opinions(engine, images), central_opinions(engine, turned)
-        said += [Opinion((a.p_disk + b.p_disk) / 2, (a.score + b.score) / 2) for a, b in zip(*views)]
+        found = central_sources(engine, np.stack([shown(path) for path in files[first : first + BATCH]]))
+        said += [Opinion(p_disk, score) for p_disk, score in zip(found.p_disk.tolist(), found.score.tolist())]
         advance()
     return said
-
-
-def central_opinions(engine, images: np.ndarray) -> list[Opinion]:
-    outputs = engine(images)
-    corners, strides = cell_grid(*images.shape[2:])
-    calibration = engine.card.calibration.get("smooth_disk", UNCALIBRATED)
-    said = []
-    for detection, classes in zip(outputs["detection"], outputs["smooth_disk"]):
-        cell = central_cell(detection, boxes_of(detection, corners, strides))
-        p_disk = probability(classes[cell, 1] - classes[cell, 0], calibration)
-        said.append(Opinion(float(p_disk), float(probability(detection[cell, 4]))))
-    return said
-
-
-def central_cell(detection: np.ndarray, boxes: np.ndarray) -> int:
-    """The cell of the surest box whose middle half holds the centre of the picture; without one, the surest of all that hold it."""
-    middle = np.full(2, (SIDE - 1) / 2)
-    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    off = (np.abs(center - middle) / half).max(axis=1)
-    for reach in (0.5, 1.0, np.inf):
-        if (held := np.flatnonzero(off <= reach)).size:
-            return int(held[detection[held, 4].argmax()])
-    raise ValueError("no cells")
 
 
 def score_cutouts(said: list[Opinion], is_disk: np.ndarray, min_score: float, rng: np.random.Generator) -> dict:

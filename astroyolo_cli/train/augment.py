@@ -9,8 +9,8 @@ import numpy as np
 from ..stretch import Stretch, lupton_rgb, three_channels
 from .samples import SIZE, Field, Sample
 
-FAINTEST = 5.0  # S/N below which a source is neither demanded nor forbidden
-DROWNED = 4.8  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
+FAINTEST = 6.5  # S/N below which a source is neither demanded nor forbidden
+DROWNED = 6.0  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
 LARGEST_ZOOM, LARGEST_BLUR = 1.6, 1.2  # times; sigma in pixels
 STEEPEST = 3.0  # sigma of the sky from side to side

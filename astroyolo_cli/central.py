@@ -1,0 +1,59 @@
+"""What the network says of the source in the middle of each picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .detections import Detections, concatenate
+from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid, detections_of_images, probability
+
+LOWEST = 0.02  # score of a view down to which detections are looked at
+MOST_BOXES = 300
+REACHES = (0.5, 1.0, np.inf)  # parts of a box's half sides within which it holds the middle
+
+
+def central_sources(engine, images: np.ndarray) -> Detections:
+    """One source a picture, in their order: the surest detection in the middle, as detect would find it; without any, the surest cell.
+
+    Args:
+        images: (B, 3, side, side) float32, side a multiple of 32.
+
+    Returns:
+        Boxes in pixels of the picture, the centre of the first at 0.
+    """
+    calibration, side = engine.card.calibration, images.shape[-1]
+    seen = detections_of_images(engine, images, LOWEST, MOST_BOXES, views=2)
+    rows = [central_row(found.xyxy, found.score, side, REACHES[:-1]) for found in seen]
+    parts = [found.take(np.array([row])) if row is not None else None for found, row in zip(seen, rows)]
+    without = [number for number, part in enumerate(parts) if part is None]
+    if without:
+        cells = surest_cells(engine, images[without])
+        for place, number in enumerate(without):
+            parts[number] = cells.take(np.array([place]))
+    return calibrated(concatenate(parts), calibration, 0.0)
+
+
+def surest_cells(engine, images: np.ndarray) -> Detections:
+    """What the surest cell in the middle of each picture says, however little that is."""
+    outputs = engine(images)
+    corners, strides = cell_grid(*images.shape[2:])
+    boxes = np.stack([boxes_of(detection, corners, strides) for detection in outputs["detection"]])
+    objectness = outputs["detection"][..., 4]
+    cells = [central_row(box, logits, images.shape[-1]) for box, logits in zip(boxes, objectness)]
+    rows = np.arange(len(images)), np.array(cells, int)
+    p_galaxy, p_disk = (
+        probability(outputs[head][rows][:, 1] - outputs[head][rows][:, 0], engine.card.calibration.get(head, UNCALIBRATED))
+        for head in ("star_galaxy", "smooth_disk")
+    )
+    return Detections(boxes[rows], probability(objectness[rows]), p_galaxy, p_disk, np.zeros(len(images), bool))
+
+
+def central_row(boxes: np.ndarray, score: np.ndarray, side: int, reaches: tuple[float, ...] = REACHES) -> int | None:
+    """The row of the surest box with the picture's centre in its middle half; without one, in all of it, and so on; None without any."""
+    middle = np.full(2, (side - 1) / 2)
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    off = (np.abs(center - middle) / half).max(axis=1, initial=0)
+    for reach in reaches:
+        if (held := np.flatnonzero(off <= reach)).size:
+            return int(held[score[held].argmax()])
+    return None

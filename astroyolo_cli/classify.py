@@ -1,0 +1,229 @@
+"""Classes of what is at known places: the middle of cutouts, or positions in a frame."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from . import __version__
+from .central import central_sources
+from .columns import FLAGS, MORPHOLOGY_UNSURE, OUTSIDE, columns_named
+from .detections import Detections, concatenate
+from .errors import AstroYOLOWarning, InputError, reason_of
+from .frame import Frame
+from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
+from .measure import as_column, from_network, to_sky
+from .read import BROKEN_FILE, PICTURES, read_field
+from .stretch import Stretch, backgrounds, empty_sky, section_rgb
+
+MIDDLE = 256  # pixels of a picture around its centre that are looked at
+SHOWN = 128  # pixels to which they are shrunk: the middle one of the sizes of galaxies in training
+WINDOW = 256  # pixels around a position of a frame
+BATCH = 16
+IMAGES = (*PICTURES, ".fits", ".fit", ".fz", ".fits.gz", ".fits.bz2")
+CUTOUT_COLUMNS = ("field", "class", "score", "p_star", "p_galaxy", "morphology", "p_smooth", "p_disk", "flags")
+POSITION_COLUMNS = ("id", "field", "x", "y", "ra", "dec", "xmin", "ymin", "xmax", "ymax", *CUTOUT_COLUMNS[1:])
+SKY_NAMES = (("ra", "dec"), ("raj2000", "dej2000"), ("ra_icrs", "de_icrs"), ("alpha_j2000", "delta_j2000"), ("_ra", "_de"))
+PIXEL_NAMES = ((("x", "y"), 0), (("xwin_image", "ywin_image"), 1), (("x_image", "y_image"), 1))  # and the first pixel's number
+TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
+
+
+def cutout_inputs(inputs: Iterable[str], bands: tuple[str, ...] | None) -> list[FieldInput]:
+    """The cutouts that INPUT names; of a folder all pictures and FITS files below it, unless it holds one file a band."""
+    found = []
+    for given in expand_lists(list(inputs)):
+        path = Path(given)
+        if path.is_dir() and not any(path.glob("img_*.fits*")):
+            files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(IMAGES))
+            if not files:
+                raise InputError(f"{path}: no pictures and no FITS files below it; name a folder of cutouts")
+            found += [field for file in files for field in resolve_one(str(file), bands)]
+        else:
+            found += resolve_one(given, bands)
+    return with_short_names(found)
+
+
+def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=lambda: None) -> tuple[Table, int]:
+    """A row a cutout, and how many could not be read; those are warned of and left out.
+
+    Args:
+        reading: keyword arguments of ``read_field``.
+        advance: called after each cutout.
+
+    Raises:
+        InputError: if none can be read; the first one's reason.
+    """
+    failed: list[InputError] = []
+    names, parts = [], []
+    cutouts = readable(fields, reading, engine.card.stretch, failed, advance)
+    while batch := list(islice(cutouts, BATCH)):
+        for side in {image.shape[-1] for _, image in batch}:
+            same = [(name, image) for name, image in batch if image.shape[-1] == side]
+            names += [name for name, _ in same]
+            parts.append(central_sources(engine, np.stack([image for _, image in same])))
+    if not names:
+        raise failed[0]
+    order = {field.name: number for number, field in enumerate(fields)}
+    rows = np.argsort([order[name] for name in names])
+    found = concatenate(parts).take(rows)
+    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure(found)}
+    return table_of(values, CUTOUT_COLUMNS), len(failed)
+
+
+def readable(fields, reading, stretch: Stretch, failed: list, advance) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and picture of each cutout that can be read; the errors of the others are added to ``failed``."""
+    for field in fields:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AstroYOLOWarning)  # such as of a lacking WCS, which nobody asks for here
+                image = picture_of(read_field(field, **reading), stretch)
+        except InputError as error:
+            failed.append(error)
+            warnings.warn(f"left out: {error}", AstroYOLOWarning, stacklevel=2)
+        else:
+            yield field.name, image
+        advance()
+
+
+def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
+    """(3, side, side) RGB of a cutout: a picture's middle at 128 pixels, of FITS the pixels themselves around the centre."""
+    height, width = frame.shape
+    if not frame.stretched:
+        return window_image(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch)
+    from PIL import Image
+
+    side = min(MIDDLE, height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    rgb = section_rgb(frame, {}, stretch)
+    planes = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in rgb]
+    box = (left, top, left + side, top + side)
+    how = Image.Resampling.BOX if side > SHOWN else Image.Resampling.BILINEAR
+    return np.stack([np.asarray(plane.resize((SHOWN, SHOWN), how, box), np.float32) for plane in planes])
+
+
+def window_image(frame: Frame, background: dict, x: float, y: float, stretch: Stretch, side: int = WINDOW) -> np.ndarray:
+    """(3, side, side) RGB with the pixel nearest to x, y just beyond the middle; what lies beyond the frame is empty sky."""
+    left, top = round(x) - side // 2, round(y) - side // 2
+    rows, columns = (slice(max(first, 0), min(first + side, n)) for first, n in ((top, frame.shape[0]), (left, frame.shape[1])))
+    rgb = section_rgb(frame, background, stretch, rows, columns)
+    image = np.tile(empty_sky(frame, rgb, stretch)[:, None, None], (1, side, side))
+    image[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = rgb
+    return image
+
+
+def classify_positions(
+    frame: Frame, xy: np.ndarray, engine, field: str = "", ids: np.ndarray | None = None, advance=lambda n: None
+) -> Table:
+    """A row a position, in their order; those outside of the frame are flagged and empty.
+
+    Args:
+        xy: (n, 2) pixels, the centre of the first pixel at 0; NaN counts as outside.
+        ids: (n,) numbers of the rows; default 1 to n.
+        advance: called with how many positions were done.
+    """
+    height, width = frame.shape
+    inside = (np.isfinite(xy) & (xy > -0.5) & (xy < np.array([width, height]) - 0.5)).all(axis=1)
+    background = {} if frame.stretched else backgrounds(frame)
+    parts = []
+    for rows in np.array_split(np.flatnonzero(inside), max(-(-inside.sum() // BATCH), 1)):
+        if len(rows):
+            parts.append(at_positions(frame, background, xy[rows], engine))
+        advance(len(rows))
+    found = spread(concatenate(parts), inside)
+    ra, dec = to_sky(frame, *xy.T)
+    values = {name: blank(value, inside) for name, value in from_network(found).items()}
+    values |= {"id": np.arange(1, len(xy) + 1) if ids is None else ids, "field": np.full(len(xy), field)}
+    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure(found), OUTSIDE)}
+    return table_of(values, POSITION_COLUMNS)
+
+
+def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine) -> Detections:
+    """The source at each position, in frame pixels."""
+    found = central_sources(engine, np.stack([window_image(frame, background, x, y, engine.card.stretch) for x, y in xy]))
+    shift = np.round(xy) - WINDOW // 2
+    return Detections((found.xyxy + np.tile(shift, 2)).astype(np.float32), found.score, found.p_galaxy, found.p_disk, found.on_seam)
+
+
+def spread(found: Detections, inside: np.ndarray) -> Detections:
+    """One row for every position; those outside repeat nothing, as 0."""
+    rows = np.cumsum(inside) - 1
+    padded = concatenate([found, Detections(*(np.zeros((1, *part.shape[1:]), part.dtype) for part in vars(found).values()))])
+    return padded.take(np.where(inside, rows, len(found)))
+
+
+def blank(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Empty where there is nothing to say."""
+    return np.where(inside, values, "") if values.dtype.kind == "U" else np.where(inside, values, np.nan)
+
+
+def unsure(found: Detections) -> np.ndarray:
+    return np.where((found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1), MORPHOLOGY_UNSURE, 0)
+
+
+def table_of(values: dict[str, np.ndarray], names: tuple[str, ...]) -> Table:
+    table = Table()
+    for column in columns_named(names):
+        table[column.name] = as_column(column, values[column.name], "")
+    table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
+    table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}
+    table.meta["provenance"] = {"version": __version__}
+    return table
+
+
+def read_positions(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
+    """(n, 2) pixels from 0 of a catalog's rows, by RA and Dec where the frame has a WCS, and the rows' whole-numbered ``id``, if any.
+
+    Known are ra and dec (degrees, ICRS) under their usual names, x and y (from 0), and SExtractor's X_IMAGE (from 1).
+
+    Raises:
+        InputError: for a file that is no table, or has no positions.
+    """
+    table = read_table(path)
+    names = {name.lower(): name for name in table.colnames}
+    ids = np.asarray(table[names["id"]]) if "id" in names and np.asarray(table[names["id"]]).dtype.kind in "iu" else None
+    try:
+        for pair in SKY_NAMES if frame.wcs is not None else ():
+            if set(pair) <= set(names):
+                return to_pixels(frame, *(floats(table, names[name]) for name in pair)), ids
+        for pair, first in PIXEL_NAMES:
+            if set(pair) <= set(names):
+                return np.stack([floats(table, names[name]) for name in pair], 1).reshape(-1, 2) - first, ids
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: positions that are no numbers ({reason_of(error)}); correct the catalog") from error
+    lacking = "ra and dec, or x and y" if frame.wcs is not None else "x and y (the frame has no WCS, so that ra and dec cannot be used)"
+    raise InputError(f"{path}: needs columns {lacking}; it has {', '.join(table.colnames[:8])}")
+
+
+def read_table(path: Path) -> Table:
+    ending = path.suffix.lower()
+    kind = TABLES.get(ending, "fits" if ".fit" in path.name.lower() else None)
+    if kind is None:
+        raise InputError(f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Table.read(path, format=kind)
+    except (*BROKEN_FILE, Warning) as error:
+        raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
+
+
+def floats(table: Table, name: str) -> np.ndarray:
+    return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+
+
+def to_pixels(frame: Frame, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """(n, 2) pixels from 0; NaN where the WCS does not reach."""
+    from astropy.coordinates import SkyCoord
+
+    xy = np.full((len(ra), 2), np.nan)
+    known = np.isfinite(ra) & (np.abs(dec) <= 90)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        x, y = frame.wcs.celestial.world_to_pixel(SkyCoord(ra[known], dec[known], unit="deg"))
+    xy[known] = np.stack([x, y], 1)
+    return xy

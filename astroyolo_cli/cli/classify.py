@@ -1,0 +1,102 @@
+"""astroyolo classify."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from .options import DEVICE, ENGINE, OUTPUT, OVERWRITE, QUIET, READING, WEIGHTS, options
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option(
+    "--catalog",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Positions in the frame INPUT: ra and dec (degrees, ICRS), x and y (pixels from 0), or SExtractor's X_IMAGE (from 1); "
+    "CSV, ECSV, FITS, VOTable or Parquet.",
+)
+@options(OUTPUT, READING, WEIGHTS, DEVICE, ENGINE, OVERWRITE, QUIET)
+def classify(inputs, catalog, output, weights, device, engine, overwrite, quiet, **reading):
+    """Star or galaxy, smooth or disk: of the source in the middle of each cutout, or at each position of a frame.
+
+    INPUT is cutouts (PNG, JPEG, TIFF, FITS) or folders of them; with --catalog one frame, as for detect. The catalog has a row a
+    cutout, named by the column field, or a row a position, in their order.
+
+    \b
+    Examples:
+      astroyolo classify cutouts/ -o classes.csv
+      astroyolo classify field.fits --catalog positions.csv -o classes.fits
+    """
+    from ..errors import OutputError
+    from ..write import check_output, write
+
+    check_output(output, overwrite)
+    if output.suffix.lower() == ".reg" and catalog is None:
+        raise OutputError(f"{output}: cutouts have no boxes in a frame, so no regions; write .csv, .fits, .ecsv or .vot")
+    from .detect import notes_as_lines
+
+    with notes_as_lines():
+        work = classes_at_positions if catalog else classes_of_cutouts
+        table, failed = work(inputs, catalog, reading, (weights, engine, device), quiet)
+        write(table, output, overwrite)
+    if not quiet:
+        click.echo(f"{len(table)} classified, {failed} left out: {output}", err=True)
+    sys.exit(1 if failed else 0)
+
+
+def classes_of_cutouts(inputs, _, reading, network, quiet):
+    from ..classify import classify_cutouts, cutout_inputs
+
+    bands = reading.pop("bands")
+    fields = cutout_inputs(inputs, bands)
+    opened, made = open_network(*network)
+    with bar(len(fields), quiet) as advance:
+        table, failed = classify_cutouts(fields, opened, reading, lambda: advance(1))
+    table.meta["provenance"] |= made
+    return table, failed
+
+
+def classes_at_positions(inputs, catalog, reading, network, quiet):
+    from ..classify import classify_positions, read_positions
+    from ..errors import AstroYOLOError
+    from ..read import read_field, resolve
+
+    fields = resolve(inputs, reading.pop("bands"))
+    if len(fields) != 1:
+        raise AstroYOLOError(f"{len(fields)} frames for one --catalog: name the one frame that its positions are in")
+    frame = read_field(fields[0], **reading)
+    xy, ids = read_positions(catalog, frame)
+    opened, made = open_network(*network)
+    with bar(len(xy), quiet) as advance:
+        table = classify_positions(frame, xy, opened, fields[0].name, ids, advance)
+    table.meta["provenance"] |= made
+    return table, 0
+
+
+def open_network(weights: str, engine: str, device: str):
+    """The engine, and what the header says of it."""
+    from ..model.checkpoint import locate
+    from ..model.engine import open_engine
+    from ..read import checksum
+
+    path = locate(weights)
+    return open_engine(path, engine, device), {"weights": weights, "weights_sha256": checksum(path)}
+
+
+def bar(total: int, quiet: bool):
+    """A context that gives a function that moves a bar on; none where standard error is no terminal."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    @contextlib.contextmanager
+    def shown():
+        console = Console(stderr=True)
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
+            task = progress.add_task("classify", total=total)
+            yield lambda n: progress.advance(task, n)
+
+    return shown()

@@ -1,0 +1,198 @@
+"""Classes of cutouts and at positions: which source is meant, which row is whose, and the command."""
+
+import csv
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+from PIL import Image
+
+from astroyolo_cli import classify
+from astroyolo_cli.central import central_row, central_sources
+from astroyolo_cli.cli import cli
+from astroyolo_cli.columns import OUTSIDE
+from astroyolo_cli.errors import AstroYOLOWarning, InputError
+from astroyolo_cli.inputs import resolve
+from astroyolo_cli.read import read_field
+from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb, section_rgb
+from conftest import FakeEngine, make_frame, star, tan_wcs
+
+
+def test_the_source_in_the_middle_is_meant_not_the_surest():
+    class Rival(FakeEngine):
+        def __call__(self, images):
+            outputs = super().__call__(images)
+            outputs["detection"][:, 1, 4] += 3  # the box in the corner is surer
+            outputs["star_galaxy"] = np.zeros_like(outputs["star_galaxy"])
+            outputs["star_galaxy"][:, 0, 1], outputs["star_galaxy"][:, 1, 1] = 2.0, -9.0
+            return outputs
+
+    found = central_sources(Rival([(50, 40, 78, 88), (0, 0, 20, 20)], score=0.8), np.zeros((3, 3, 128, 128), np.float32))
+    np.testing.assert_allclose(found.xyxy, [[50, 40, 78, 88]] * 3, atol=1)  # the turned view's box lies a pixel off
+    np.testing.assert_allclose(found.p_galaxy, 1 / (1 + np.exp(-2)), rtol=1e-5)
+
+
+def test_without_a_detection_the_surest_cell_speaks():
+    class Dumb(FakeEngine):
+        def __call__(self, images):
+            outputs = super().__call__(images)
+            outputs["smooth_disk"][..., 1] = 1.5
+            return outputs
+
+    found = central_sources(Dumb(), np.zeros((2, 3, 128, 128), np.float32))
+    np.testing.assert_allclose(found.p_disk, 1 / (1 + np.exp(-1.5)), rtol=1e-5)
+    assert (found.score < 1e-6).all()
+
+
+def test_which_box_holds_the_middle():
+    far, near, around = [100, 100, 120, 120], [40, 40, 90, 90], [60, 0, 160, 140]
+    boxes, score = np.array([far, near, around], float), np.array([0.9, 0.2, 0.8])
+    assert central_row(boxes, score, 128) == 1  # the only one with the centre in its middle half
+    assert central_row(boxes[[0, 2]], score[[0, 2]], 128) == 1
+    assert central_row(boxes[:1], score[:1], 128) == 0
+    assert central_row(boxes[:1], score[:1], 128, (0.5, 1.0)) is None
+    assert central_row(boxes[:0], score[:0], 128, (0.5, 1.0)) is None
+
+
+def sky_frame(shape=(300, 340), **rest):
+    rng = np.random.default_rng(0)
+    counts = rng.normal(100, 2, shape) + star(shape, 120, 80, 4, 5000)
+    return make_frame({"r": counts}, **rest)
+
+
+@pytest.mark.parametrize("x, y", [(170.2, 150.7), (0.0, 0.0), (339.4, 299.4), (5.0, 290.0)])
+def test_a_window_is_the_frame_around_the_position_and_sky_beyond(x, y):
+    frame, stretch = sky_frame(), Stretch()
+    background = backgrounds(frame)
+    got = classify.window_image(frame, background, x, y, stretch, side=64)
+    whole = section_rgb(frame, background, stretch)
+    sky = lupton_rgb(np.zeros((3, 1, 1), np.float32), stretch)[:, 0, 0]
+    for row in range(64):
+        for column in range(0, 64, 7):
+            j, i = round(y) - 32 + row, round(x) - 32 + column
+            inside = 0 <= j < 300 and 0 <= i < 340
+            np.testing.assert_allclose(got[:, row, column], whole[:, j, i] if inside else sky, atol=1e-6)
+
+
+def test_positions_keep_their_order_and_those_outside_are_marked():
+    engine = FakeEngine([(122, 120, 134, 136)])
+    xy = np.array([[200.3, 100.8], [-3, 50], [10, 20], [np.nan, 4], [339.4, 299.4], [340, 10]])
+    table = classify.classify_positions(sky_frame(wcs=tan_wcs()), xy, engine, "a field", np.array([7, 3, 5, 1, 9, 2]))
+    assert table["id"].tolist() == [7, 3, 5, 1, 9, 2] and set(table["field"]) == {"a field"}
+    outside = np.array([False, True, False, True, False, True])
+    assert ((table["flags"] & OUTSIDE) > 0).tolist() == outside.tolist()
+    assert table["class"].mask.tolist() == table["score"].mask.tolist() == outside.tolist()
+    np.testing.assert_allclose(table["xmin"][0], 200 - 128 + 122, atol=1)
+    sky = tan_wcs().pixel_to_world(*xy[0])
+    assert (table["ra"][0], table["dec"][0]) == pytest.approx((sky.ra.deg, sky.dec.deg), abs=1e-9)
+
+
+@pytest.mark.parametrize("ending", ["csv", "fits", "vot", "ecsv"])
+def test_positions_by_sky_and_by_pixels(tmp_path, ending):
+    frame, xy = sky_frame(wcs=tan_wcs()), np.array([[12.25, 40.5], [200.0, 150.0]])
+    sky = tan_wcs().pixel_to_world(*xy.T)
+    for columns in (
+        {"RA": sky.ra.deg, "Dec": sky.dec.deg, "x": [0.0, 0.0], "y": [0.0, 0.0]},  # the sky goes before pixels
+        {"x": xy[:, 0], "y": xy[:, 1]},
+        {"X_IMAGE": xy[:, 0] + 1, "Y_IMAGE": xy[:, 1] + 1},
+    ):
+        path = tmp_path / f"positions.{ending}"
+        Table(columns).write(path, overwrite=True, **({"format": "votable"} if ending == "vot" else {}))
+        got, ids = classify.read_positions(path, frame)
+        np.testing.assert_allclose(got, xy, atol=1e-6)
+        assert ids is None
+    Table({"x": xy[:, 0], "y": xy[:, 1], "id": [4, 2]}).write(path, overwrite=True, **({"format": "votable"} if ending == "vot" else {}))
+    assert classify.read_positions(path, frame)[1].tolist() == [4, 2]
+
+
+def test_catalogs_without_positions_are_named(tmp_path):
+    path = tmp_path / "none.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="none.csv: needs columns ra and dec, or x and y; it has a, b"):
+        classify.read_positions(path, sky_frame(wcs=tan_wcs()))
+    path.write_text("ra,dec\n1,2\n")
+    with pytest.raises(InputError, match="no WCS"):
+        classify.read_positions(path, sky_frame())
+    path.write_text("x,y\nleft,2\n")
+    with pytest.raises(InputError, match="no numbers"):
+        classify.read_positions(path, sky_frame())
+    with pytest.raises(InputError, match="known kind"):
+        classify.read_positions(tmp_path / "positions.doc", sky_frame())
+
+
+def write_cutouts(folder):
+    rng = np.random.default_rng(0)
+    for name in ("b/1.png", "a/1.png", "a/2.jpg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 200, (300, 280, 3), np.uint8)).save(folder / name)
+    fits.writeto(folder / "c.fits", rng.normal(50, 2, (90, 80)).astype(np.float32), tan_wcs().to_header())
+    (folder / "broken.png").write_bytes(b"no picture")
+
+
+def test_a_row_a_cutout_and_the_broken_are_left_out(tmp_path):
+    write_cutouts(tmp_path / "cutouts")
+    fields = classify.cutout_inputs([str(tmp_path / "cutouts")], None)
+    with pytest.warns(AstroYOLOWarning, match="broken.png"):
+        table, failed = classify.classify_cutouts(fields, FakeEngine([(50, 40, 78, 88)]), {})
+    assert failed == 1
+    assert table["field"].tolist() == ["a_1", "a_2", "b_1", "cutouts_c"]
+    assert set(table["class"]) <= {"star", "galaxy"}
+
+
+def test_pictures_are_shrunk_and_fits_pixels_stay(tmp_path):
+    write_cutouts(tmp_path)
+    shapes = {name: classify.picture_of(read_field(resolve([str(tmp_path / name)])[0]), Stretch()).shape for name in ("a/1.png", "c.fits")}
+    assert shapes == {"a/1.png": (3, 128, 128), "c.fits": (3, 256, 256)}
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["classify", *map(str, arguments)])
+
+
+def test_the_command_on_cutouts(tmp_path):
+    write_cutouts(tmp_path / "cutouts")
+    ended = run(tmp_path / "cutouts", "-o", tmp_path / "out.csv")
+    assert ended.exit_code == 1 and "broken.png" in ended.stderr and "4 classified, 1 left out" in ended.stderr
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(classify.CUTOUT_COLUMNS) and len(rows) == 4
+    for row in rows:
+        assert float(row["p_star"]) + float(row["p_galaxy"]) == pytest.approx(1, abs=1e-5)
+        assert (row["morphology"] == "") == (row["class"] == "star")
+
+
+def test_the_command_at_positions(tmp_path):
+    frame = sky_frame()
+    fits.writeto(tmp_path / "frame.fits", frame.counts["r"], tan_wcs().to_header())
+    (tmp_path / "at.csv").write_text("x,y\n120,80\n900,1\n")
+    ended = run(tmp_path / "frame.fits", "--catalog", tmp_path / "at.csv", "-o", tmp_path / "out.fits")
+    assert ended.exit_code == 0, ended.stderr
+    table = Table.read(tmp_path / "out.fits")
+    assert table.colnames == list(classify.POSITION_COLUMNS)
+    assert table["score"][0] > 0.5 and table["class"][0].strip() == "star" and table["flags"].tolist()[1] == OUTSIDE
+
+
+def test_what_cannot_be_is_said_before_the_work(tmp_path):
+    write_cutouts(tmp_path / "cutouts")
+    assert "no regions" in str(run(tmp_path / "cutouts", "-o", tmp_path / "out.reg").exception)
+    for folder in ("empty", "broken"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "broken" / "one.png").write_bytes(b"no picture")
+    assert "no pictures" in str(run(tmp_path / "empty", "-o", tmp_path / "out.csv").exception)
+    assert "one.png" in str(run(tmp_path / "broken", "-o", tmp_path / "out.csv").exception)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_positions_of_a_real_field_get_the_classes_that_detect_gives(tmp_path, survey_data):
+    from astroyolo_cli.model.checkpoint import locate
+    from astroyolo_cli.model.engine import open_engine
+    from astroyolo_cli.pipeline import detect
+
+    engine = open_engine(locate("nano"))
+    frame = read_field(resolve([str(survey_data / "decals/set_0")])[0])
+    catalog = detect(frame, engine).catalog
+    sure = catalog[catalog["score"] > 0.5]
+    table = classify.classify_positions(frame, np.stack([sure["x"], sure["y"]], 1), engine)
+    assert np.mean(table["class"] == sure["class"]) > 0.95
