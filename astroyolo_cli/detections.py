@@ -62,6 +62,16 @@ class Detections:
         return self.take(np.lexsort((self.xyxy[:, 0], self.xyxy[:, 1], -self.score)))
 
 
+def with_prior(p: np.ndarray, assumed: float, wanted: float) -> np.ndarray:
+    """Probabilities of a class under another prior: by Bayes, the odds change as the prior odds do.
+
+    >>> float(with_prior(np.array([0.5]), assumed=0.5, wanted=0.8)[0])
+    0.8
+    """
+    factor = wanted / (1 - wanted) * (1 - assumed) / assumed
+    return p * factor / (p * factor + (1 - p))
+
+
 def concatenate(parts: list[Detections]) -> Detections:
     if not parts:
         return Detections.empty()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from . import __version__
-from .detections import Detections, concatenate
+from .detections import Detections, concatenate, with_prior
+from .errors import WeightsError
 from .frame import Frame
 from .model.engine import Engine
 from .read import checksum
@@ -27,6 +28,7 @@ class DetectSettings:
         min_score: sources of a lower score are dropped.
         max_det: most boxes looked at in a tile.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
+        prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
         batch: tiles that go through the network together; changes speed and memory, never the catalog.
     """
 
@@ -35,6 +37,7 @@ class DetectSettings:
     min_score: float = 0.3
     max_det: int = 2000
     views: int = 2
+    prior_star: float | None = None
     batch: int = 4
 
 
@@ -58,7 +61,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
     began = time.perf_counter()
     background = backgrounds(frame)
     stretched = time.perf_counter()
-    found = find(frame, background, engine, settings)
+    found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
     inferred = time.perf_counter()
     catalog = measure(frame, found, background)
     flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
@@ -79,6 +82,19 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
     if not parts:
         return Detections.empty()
     return merge_seams(concatenate(parts), np.concatenate(numbers))
+
+
+def reweighted(found: Detections, priors: dict[str, float], prior_star: float | None) -> Detections:
+    """Star and galaxy under the user's prior.
+
+    Raises:
+        WeightsError: if the weight file does not say which prior its probabilities assume.
+    """
+    if prior_star is None:
+        return found
+    if not 0 < priors.get("star", 0) < 1:
+        raise WeightsError("--prior-star: the weight file does not say which prior its probabilities assume; leave the option out")
+    return replace(found, p_galaxy=with_prior(found.p_galaxy, 1 - priors["star"], 1 - prior_star).astype(np.float32))
 
 
 def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings) -> Iterator[Detections]:
@@ -126,4 +142,4 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "min_score": settings.min_score,
         "max_det": settings.max_det,
         "views": settings.views,
-    }
+    } | ({} if settings.prior_star is None else {"prior_star": settings.prior_star})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -14,8 +16,12 @@ from astropy.table import Table
 
 from .errors import OutputError
 
+STANDARD_OUTPUT = Path("-")
 DECIMALS = {"x": 4, "y": 4, "x_err": 4, "y_err": 4, "ra": 8, "dec": 8, "score": 5, "xmin": 3, "ymin": 3, "xmax": 3, "ymax": 3}
 SIGNIFICANT = 7  # digits of every other number in text formats
+NUMBERS_MADE = {  # FITS keyword -> number in the provenance
+    "TILE": "tile", "OVERLAP": "overlap", "MINSCORE": "min_score", "MAXDET": "max_det", "VIEWS": "views", "PRISTAR": "prior_star",
+}  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 
 
@@ -32,6 +38,8 @@ def writer_for(path: Path) -> Callable[[Table, Path], None]:
 
 def check_output(path: Path, overwrite: bool) -> None:
     """Called before the work, so that a mistyped name costs a second and not a night."""
+    if path == STANDARD_OUTPUT:
+        return
     writer_for(path)
     check_place(path, overwrite)
 
@@ -47,8 +55,11 @@ def check_place(path: Path, overwrite: bool) -> None:
 
 
 def write(catalog: Table, path: Path, overwrite: bool = False) -> None:
-    """Write a catalog in the format of the ending; under a temporary name, then renamed."""
+    """Write a catalog in the format of the ending; under a temporary name, then renamed. ``-`` is CSV on standard output."""
     check_output(path, overwrite)
+    if path == STANDARD_OUTPUT:
+        csv_lines(catalog, sys.stdout)
+        return
     try:
         handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}.", dir=path.absolute().parent)
         os.close(handle)
@@ -73,18 +84,40 @@ def finish(partial: Path, path: Path) -> None:
 
 
 def write_csv(catalog: Table, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv_lines(catalog, file)
+
+
+def csv_lines(catalog: Table, file) -> None:
     """Plain: a line of names, then the rows; empty where unknown; no comments."""
     import csv
 
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(catalog.colnames)
-        writer.writerows(zip(*(text_cells(catalog[name]) for name in catalog.colnames)))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(catalog.colnames)
+    writer.writerows(zip(*(text_cells(catalog[name]) for name in catalog.colnames)))
+
+
+def only_columns(catalog: Table, names: tuple[str, ...] | None) -> Table:
+    """These columns, in this order; all of them for None.
+
+    Raises:
+        OutputError: for a column that this catalog does not have.
+    """
+    if names is None:
+        return catalog
+    if unknown := [name for name in names if name not in catalog.colnames]:
+        raise OutputError(f"--columns: no column {unknown[0]!r} here; there are {', '.join(catalog.colnames)}")
+    return catalog[list(names)]
+
+
+def values_and_mask(column) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) values and (n,) bool, where they are unknown."""
+    masked = np.ma.asarray(column)
+    return np.ma.getdata(masked), np.ma.getmaskarray(masked)
 
 
 def text_cells(column) -> list[str]:
-    mask = np.ma.getmaskarray(np.ma.asarray(column)) if hasattr(column, "mask") else np.zeros(len(column), bool)
-    values = np.ma.getdata(np.ma.asarray(column)) if hasattr(column, "mask") else np.asarray(column)
+    values, mask = values_and_mask(column)
     if values.dtype.kind == "f":
         form = f"{{:.{DECIMALS[column.name]}f}}" if column.name in DECIMALS else f"{{:.{SIGNIFICANT}g}}"
         return ["" if unknown or not np.isfinite(v) else form.format(v) for v, unknown in zip(values, mask)]
@@ -145,7 +178,7 @@ def header_cards(catalog: Table):
     for key, name in (("PROGVER", "version"), ("WEIGHTS", "weights"), ("WGTHASH", "weights_sha256"), ("STRETCH", "stretch")):
         if name in made:
             yield key, ascii_only(str(made[name]))[:68]
-    for key, name in (("TILE", "tile"), ("OVERLAP", "overlap"), ("MINSCORE", "min_score"), ("MAXDET", "max_det"), ("VIEWS", "views")):
+    for key, name in NUMBERS_MADE.items():
         if name in made:
             yield key, made[name]
 
@@ -190,8 +223,43 @@ def write_regions(catalog: Table, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def write_parquet(catalog: Table, path: Path) -> None:
+    """Apache Parquet; unit, UCD and description in each column's metadata, the catalog's meta in the table's."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise OutputError(f"{path.suffix} needs pyarrow: pip install 'astroyolo[parquet]'") from error
+    columns = (values_and_mask(catalog[name]) for name in catalog.colnames)
+    arrays = [pyarrow.array(values, mask=mask) for values, mask in columns]
+    described = [pyarrow.field(name, array.type, metadata=details_of(catalog[name])) for name, array in zip(catalog.colnames, arrays)]
+    about = {"astroyolo": json.dumps(dict(catalog.meta), default=str)}
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(described, metadata=about)), path)
+
+
+def details_of(column) -> dict[str, str]:
+    return {"unit": str(column.unit or ""), "ucd": column.meta.get("ucd", ""), "description": column.description or ""}
+
+
+def write_jsonl(catalog: Table, path: Path) -> None:
+    """A JSON object a row (JSON lines), numbers with the digits of the CSV; null where unknown."""
+    columns = [json_values(catalog[name]) for name in catalog.colnames]
+    with path.open("w", encoding="utf-8") as file:
+        for row in zip(*columns):
+            file.write(json.dumps(dict(zip(catalog.colnames, row)), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def json_values(column) -> list:
+    values, mask = values_and_mask(column)
+    if values.dtype.kind == "f":
+        return [float(cell) if cell else None for cell in text_cells(column)]
+    return [None if unknown else value for value, unknown in zip(values.tolist(), mask)]
+
+
 WRITERS = {
     ".csv": write_csv,
+    ".jsonl": write_jsonl,
+    ".parquet": write_parquet,
     ".fits": write_fits,
     ".fit": write_fits,
     ".ecsv": write_ecsv,

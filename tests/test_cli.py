@@ -132,3 +132,15 @@ def test_the_embedded_weights_find_what_is_there(tmp_path):
     distance = np.hypot(*(np.array(places)[:, None] - np.stack([table["x"], table["y"]], 1)[None]).transpose(2, 0, 1))
     assert (distance.min(axis=1) < 1).mean() >= 0.96
     assert len(table) <= 30
+
+
+def test_the_catalog_on_standard_output_is_alone_there(network, field):
+    result = run("detect", field, "-o", "-", "--columns", "x,y,class")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0 and lines[0] == "x,y,class" and len(lines) == 2 and lines[1].count(",") == 2
+    assert "stars" in result.stderr
+
+
+def test_columns_that_no_catalog_has_are_said_before_the_work(tmp_path, field):
+    assert "info columns" in str(run("detect", field, "-o", tmp_path / "c.csv", "--columns", "x,why").exception)
+    assert "boxes" in str(run("detect", field, "-o", tmp_path / "c.reg", "--columns", "x,y").exception)

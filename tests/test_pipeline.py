@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from astroyolo_cli import pipeline
-from astroyolo_cli.pipeline import DetectSettings
+from astroyolo_cli.detections import Detections
+from astroyolo_cli.errors import WeightsError
+from astroyolo_cli.pipeline import DetectSettings, reweighted
 from conftest import FakeEngine, make_frame, star, tan_wcs
 
 
@@ -78,3 +80,14 @@ def test_two_views_of_a_symmetric_box_agree():
     field = rich_field((512, 512))
     catalog = pipeline.detect(field, FakeEngine([(250, 240, 261, 271)], score=0.8)).catalog
     assert len(catalog) == 1 and catalog["score"][0] == pytest.approx(0.8, abs=1e-4)
+
+
+def test_another_prior_changes_the_odds_as_bayes_says():
+    found = Detections(np.tile(np.float32([0, 0, 9, 9]), (3, 1)), *np.float32([[0.9] * 3, [0.2, 0.5, 0.9], [0.3] * 3]), np.zeros(3, bool))
+    p = reweighted(found, {"star": 0.25}, 0.6).p_galaxy
+    likelihood = np.array([0.2, 0.5, 0.9]) / 0.75, np.array([0.8, 0.5, 0.1]) / 0.25  # of the data, given galaxy and star
+    np.testing.assert_allclose(p, likelihood[0] * 0.4 / (likelihood[0] * 0.4 + likelihood[1] * 0.6), rtol=1e-5)
+    assert reweighted(found, {"star": 0.25}, None) is found
+    np.testing.assert_allclose(reweighted(found, {"star": 0.25}, 0.25).p_galaxy, found.p_galaxy, rtol=1e-5)
+    with pytest.raises(WeightsError, match="prior"):
+        reweighted(found, {}, 0.6)

@@ -1,6 +1,8 @@
 """Catalogs, read back by other readers."""
 
 import csv
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from astroyolo_cli.columns import COLUMNS, FLAGS
 from astroyolo_cli.detections import Detections
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.measure import measure
-from astroyolo_cli.write import WRITERS, check_output, write
+from astroyolo_cli.write import WRITERS, check_output, only_columns, write
 from conftest import make_frame, star, tan_wcs
 from test_measure import around, detections, flat
 
@@ -121,3 +123,47 @@ def test_text_never_becomes_a_formula(tmp_path):
     writing.write_csv(table, tmp_path / "c.csv")
     cells = [row["field"] for row in csv_rows(tmp_path / "c.csv")]
     assert cells == ["'=1+1", "'@cmd", "plain", "'-3"]
+
+
+def test_parquet_has_units_and_ucds_and_nulls(tmp_path, catalog):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write(catalog, tmp_path / "c.parquet")
+    table = parquet.read_table(tmp_path / "c.parquet")
+    assert table.column_names == catalog.colnames
+    details = table.schema.field("ra").metadata
+    assert details[b"unit"] == b"deg" and details[b"ucd"] == b"pos.eq.ra;meta.main" and b"ICRS" in details[b"description"]
+    assert json.loads(table.schema.metadata[b"astroyolo"])["provenance"]["tile"] == 512
+    np.testing.assert_array_equal(table["x"].to_numpy(), catalog["x"])
+    assert table["class"].to_pylist() == list(catalog["class"])
+    assert table["morphology"].to_pylist() == [None] * 3 and table["mag"].null_count == 3
+
+
+def test_json_lines_hold_an_object_a_row(tmp_path, catalog):
+    write(catalog, tmp_path / "c.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text().splitlines()]
+    for row, plain in zip(rows, csv_rows_of(tmp_path, catalog), strict=True):
+        assert list(row) == list(plain)
+        assert {name: "" if row[name] is None else row[name] for name in row} == {
+            name: float(text) if text and isinstance(row[name], float) else int(text) if isinstance(row[name], int) else text
+            for name, text in plain.items()
+        }
+
+
+def csv_rows_of(tmp_path, catalog):
+    write(catalog, tmp_path / "same.csv")
+    return csv_rows(tmp_path / "same.csv")
+
+
+def test_chosen_columns_come_in_their_order(tmp_path, catalog):
+    write(only_columns(catalog, ("dec", "class", "ra")), tmp_path / "c.csv")
+    assert list(csv_rows(tmp_path / "c.csv")[0]) == ["dec", "class", "ra"]
+    assert only_columns(catalog, None) is catalog
+    with pytest.raises(OutputError, match="flux_z"):
+        only_columns(catalog, ("ra", "flux_z"))
+
+
+def test_a_dash_is_csv_on_standard_output(tmp_path, catalog, capsys):
+    write(catalog, Path("-"))
+    write(catalog, tmp_path / "c.csv")
+    assert capsys.readouterr().out == (tmp_path / "c.csv").read_text()
+    assert not Path("-").exists()

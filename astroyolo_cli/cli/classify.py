@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import DEVICE, ENGINE, OUTPUT, OVERWRITE, QUIET, READING, WEIGHTS, options
+from .options import COLUMNS, DEVICE, ENGINE, OUTPUT, OVERWRITE, QUIET, READING, WEIGHTS, options
 
 
 @click.command()
@@ -16,8 +16,8 @@ from .options import DEVICE, ENGINE, OUTPUT, OVERWRITE, QUIET, READING, WEIGHTS,
     help="Positions in the frame INPUT: ra and dec (degrees, ICRS), x and y (pixels from 0), or SExtractor's X_IMAGE (from 1); "
     "CSV, ECSV, FITS, VOTable or Parquet.",
 )
-@options(OUTPUT, READING, WEIGHTS, DEVICE, ENGINE, OVERWRITE, QUIET)
-def classify(inputs, catalog, output, weights, device, engine, overwrite, quiet, **reading):
+@options(OUTPUT, COLUMNS, READING, WEIGHTS, DEVICE, ENGINE, OVERWRITE, QUIET)
+def classify(inputs, catalog, output, columns, weights, device, engine, overwrite, quiet, **reading):
     """Star or galaxy, smooth or disk: of the source in the middle of each cutout, or at each position of a frame.
 
     INPUT is cutouts (PNG, JPEG, TIFF, FITS) or folders of them; with --catalog one frame, as for detect. The catalog has a row a
@@ -29,17 +29,18 @@ def classify(inputs, catalog, output, weights, device, engine, overwrite, quiet,
       astroyolo classify field.fits --catalog positions.csv -o classes.fits
     """
     from ..errors import OutputError
-    from ..write import check_output, write
+    from ..write import check_output, only_columns, write
 
     check_output(output, overwrite)
     if output.suffix.lower() == ".reg" and catalog is None:
         raise OutputError(f"{output}: cutouts have no boxes in a frame, so no regions; write .csv, .fits, .ecsv or .vot")
-    from .detect import notes_as_lines
+    from .detect import check_columns, notes_as_lines
 
+    check_columns(columns, output)
     with notes_as_lines():
         work = classes_at_positions if catalog else classes_of_cutouts
         table, failed = work(inputs, catalog, reading, (weights, engine, device), quiet)
-        write(table, output, overwrite)
+        write(only_columns(table, columns), output, overwrite)
     if not quiet:
         click.echo(f"{len(table)} classified, {failed} left out: {output}", err=True)
     sys.exit(1 if failed else 0)

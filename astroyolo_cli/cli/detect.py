@@ -2,13 +2,13 @@
 
 import click
 
-from .options import NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
+from .options import COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, PLOT, READING, NETWORK, OVERWRITE, QUIET)
-def detect(inputs, output, plot, overwrite, quiet, weights, device, engine, **rest):
+@options(OUTPUT, COLUMNS, PLOT, READING, NETWORK, OVERWRITE, QUIET)
+def detect(inputs, output, columns, plot, overwrite, quiet, weights, device, engine, **rest):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
     INPUT is a FITS or PNG, JPEG or TIFF file, a folder with img_g.fits, img_r.fits and img_z.fits, or with
@@ -24,6 +24,7 @@ def detect(inputs, output, plot, overwrite, quiet, weights, device, engine, **re
 
     settings = detect_settings(rest)
     check_output(output, overwrite)
+    check_columns(columns, output)
     check_plot(plot, overwrite)
     from ..read import read_field, resolve
 
@@ -31,7 +32,20 @@ def detect(inputs, output, plot, overwrite, quiet, weights, device, engine, **re
     if len(fields) != 1:
         raise AstroYOLOError(f"{len(fields)} fields for one catalog: this version takes one field a run; name one, or loop over them")
     with notes_as_lines():
-        run_one(fields[0], read_field, (output, plot, overwrite), quiet, settings, (weights, engine, device), rest)
+        run_one(fields[0], read_field, (output, columns, plot, overwrite), quiet, settings, (weights, engine, device), rest)
+
+
+def check_columns(names, output) -> None:
+    """Before the work: is there such a column in any catalog, and does the format need others?"""
+    from ..columns import COLUMNS as KNOWN
+    from ..columns import FIELD
+    from ..errors import OutputError
+
+    if names and output.suffix.lower() == ".reg":
+        raise OutputError(f"{output}: regions are made of the boxes; leave --columns out")
+    for name in names or ():
+        if name not in {column.name for column in (*KNOWN, FIELD)} and not name.startswith(("flux_", "mag_")):
+            raise OutputError(f"--columns: {name!r} is no column of the catalog; astroyolo info columns lists them")
 
 
 def check_plot(plot, overwrite: bool) -> None:
@@ -50,7 +64,7 @@ def run_one(source, read_field, outputs, quiet, settings, network, reading) -> N
     """Read, detect, write and sum up one field."""
     import time
 
-    from ..write import write
+    from ..write import only_columns, write
 
     began = time.perf_counter()
     names = ("hdu", "reference_band", "weight_map", "weight_type", "mask")
@@ -60,12 +74,12 @@ def run_one(source, read_field, outputs, quiet, settings, network, reading) -> N
     from ..pipeline import detect as detect_frame
     from ..read import checksum
 
-    (output, plot, overwrite), (weights, engine_name, device) = outputs, network
+    (output, columns, plot, overwrite), (weights, engine_name, device) = outputs, network
     path = locate(weights)
     opened = open_engine(path, engine_name, device)
     result = detect_frame(frame, opened, settings)
     result.catalog.meta["provenance"] |= {"weights": weights, "weights_sha256": checksum(path)}
-    write(result.catalog, output, overwrite)
+    write(only_columns(result.catalog, columns), output, overwrite)
     if plot is not None:
         from ..view import save_overlay
 
@@ -83,7 +97,7 @@ def detect_settings(options_given: dict):
         raise click.UsageError(f"--tile {tile}: must be a multiple of 32, the network's coarsest stride; try {round(tile / 32) * 32}")
     if overlap >= tile:
         raise click.UsageError(f"--overlap {overlap}: must be less than --tile {tile}; the default is 128")
-    names = {"tile": "tile", "overlap": "overlap", "min_score": "min_score", "max_det": "max_det", "views": "views", "batch": "batch_size"}
+    names = {"batch": "batch_size"} | {name: name for name in ("tile", "overlap", "min_score", "max_det", "views", "prior_star")}
     return DetectSettings(**{field: options_given[option] for field, option in names.items()})
 
 

@@ -16,7 +16,14 @@ def split_commas(ctx, param, value: str | None) -> tuple[str, ...] | None:
 
 
 OUTPUT = click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Catalog to write; its ending chooses the format."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Catalog to write; its ending chooses the format: csv, fits, ecsv, vot, parquet, jsonl, reg (DS9). - is CSV on standard output.",
+)
+COLUMNS = click.option(
+    "--columns", callback=split_commas, help="Only these columns of the catalog, in this order, such as ra,dec,class,score."
 )
 WEIGHTS = click.option("--weights", default="nano", show_default=True, help="Name of embedded weights, or a weight file.")
 BANDS = click.option("--bands", callback=split_commas, help="Bands to use, reddest first, such as z,r,g; also fills {band} in INPUT.")
@@ -40,6 +47,11 @@ MAX_DET = click.option("--max-det", default=2000, show_default=True, type=click.
 VIEWS = click.option(
     "--views", default=2, show_default=True, type=click.IntRange(1, 2), help="Looks at each tile: 2 is steadier, 1 twice as fast."
 )
+PRIOR_STAR = click.option(
+    "--prior-star",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Part of the sources that are stars, where you know it: p_star then assumes it; default: that of the training data.",
+)
 BATCH_SIZE = click.option(
     "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles a step: speed and memory alone."
 )
@@ -50,7 +62,7 @@ OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output th
 QUIET = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 
 READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK)
-NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, BATCH_SIZE, DEVICE, ENGINE)
+NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
 
 
 def options(*groups):
