@@ -12,34 +12,35 @@ MOST_BOXES = 300
 REACHES = (0.5, 1.0, np.inf)  # parts of a box's half sides within which it holds the middle
 
 
-def central_sources(engine, images: np.ndarray) -> Detections:
+def central_sources(engine, images: np.ndarray, off_centre: float = 0.0) -> Detections:
     """One source a picture, in their order: the surest detection in the middle, as detect would find it; without any, the surest cell.
 
     Args:
         images: (B, 3, side, side) float32, side a multiple of 32.
+        off_centre: pixels by which the source lies left of and below the centre.
 
     Returns:
         Boxes in pixels of the picture, the centre of the first at 0.
     """
-    calibration, side = engine.card.calibration, images.shape[-1]
+    calibration, middle = engine.card.calibration, (images.shape[-1] - 1) / 2 - off_centre
     seen = detections_of_images(engine, images, LOWEST, MOST_BOXES, views=2)
-    rows = [central_row(found.xyxy, found.score, side, REACHES[:-1]) for found in seen]
+    rows = [central_row(found.xyxy, found.score, middle, REACHES[:-1]) for found in seen]
     parts = [found.take(np.array([row])) if row is not None else None for found, row in zip(seen, rows)]
     without = [number for number, part in enumerate(parts) if part is None]
     if without:
-        cells = surest_cells(engine, images[without])
+        cells = surest_cells(engine, images[without], middle)
         for place, number in enumerate(without):
             parts[number] = cells.take(np.array([place]))
     return calibrated(concatenate(parts), calibration, 0.0)
 
 
-def surest_cells(engine, images: np.ndarray) -> Detections:
-    """What the surest cell in the middle of each picture says, however little that is."""
+def surest_cells(engine, images: np.ndarray, middle: float) -> Detections:
+    """What the surest cell at (middle, middle) of each picture says, however little that is."""
     outputs = engine(images)
     corners, strides = cell_grid(*images.shape[2:])
     boxes = np.stack([boxes_of(detection, corners, strides) for detection in outputs["detection"]])
     objectness = outputs["detection"][..., 4]
-    cells = [central_row(box, logits, images.shape[-1]) for box, logits in zip(boxes, objectness)]
+    cells = [central_row(box, logits, middle) for box, logits in zip(boxes, objectness)]
     rows = np.arange(len(images)), np.array(cells, int)
     p_galaxy, p_disk = (
         probability(outputs[head][rows][:, 1] - outputs[head][rows][:, 0], engine.card.calibration.get(head, UNCALIBRATED))
@@ -48,9 +49,8 @@ def surest_cells(engine, images: np.ndarray) -> Detections:
     return Detections(boxes[rows], probability(objectness[rows]), p_galaxy, p_disk, np.zeros(len(images), bool))
 
 
-def central_row(boxes: np.ndarray, score: np.ndarray, side: int, reaches: tuple[float, ...] = REACHES) -> int | None:
-    """The row of the surest box with the picture's centre in its middle half; without one, in all of it, and so on; None without any."""
-    middle = np.full(2, (side - 1) / 2)
+def central_row(boxes: np.ndarray, score: np.ndarray, middle: float, reaches: tuple[float, ...] = REACHES) -> int | None:
+    """The row of the surest box with (middle, middle) in its own middle half; without one, in all of it, and so on; None without any."""
     center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     off = (np.abs(center - middle) / half).max(axis=1, initial=0)
     for reach in reaches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ MIDDLE = 256  # pixels of a picture around its centre that are looked at
 SHOWN = 128  # pixels to which they are shrunk: the middle one of the sizes of galaxies in training
 WINDOW = 256  # pixels around a position of a frame
 BATCH = 16
+SHIFTS = (0, 4)  # pixels: half a cell of the finest level
 IMAGES = (*PICTURES, ".fits", ".fit", ".fz", ".fits.gz", ".fits.bz2")
 CUTOUT_COLUMNS = ("field", "class", "score", "p_star", "p_galaxy", "morphology", "p_smooth", "p_disk", "flags")
 POSITION_COLUMNS = ("id", "field", "x", "y", "ra", "dec", "xmin", "ymin", "xmax", "ymax", *CUTOUT_COLUMNS[1:])
@@ -143,10 +145,19 @@ def classify_positions(
 
 
 def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine) -> Detections:
-    """The source at each position, in frame pixels."""
-    found = central_sources(engine, np.stack([window_image(frame, background, x, y, engine.card.stretch) for x, y in xy]))
-    shift = np.round(xy) - WINDOW // 2
-    return Detections((found.xyxy + np.tile(shift, 2)).astype(np.float32), found.score, found.p_galaxy, found.p_disk, found.on_seam)
+    """The source at each position, in frame pixels: the mean of looks with the position at different places of the network's cells."""
+    looks = []
+    for shift in SHIFTS:
+        windows = [window_image(frame, background, x + shift, y + shift, engine.card.stretch) for x, y in xy]
+        found = central_sources(engine, np.stack(windows), off_centre=shift)
+        corner = np.round(xy + shift) - WINDOW // 2
+        looks.append(replace(found, xyxy=(found.xyxy + np.tile(corner, 2)).astype(np.float32)))
+    score = np.mean([look.score for look in looks], axis=0)
+    weights = np.stack([look.score for look in looks]) + 1e-6
+    p_galaxy, p_disk = (
+        np.average([getattr(look, name) for look in looks], axis=0, weights=weights).astype(np.float32) for name in ("p_galaxy", "p_disk")
+    )
+    return replace(looks[0], score=score, p_galaxy=p_galaxy, p_disk=p_disk)
 
 
 def spread(found: Detections, inside: np.ndarray) -> Detections:

@@ -81,3 +81,33 @@ def test_two_processes_learn_what_one_learns(tmp_path, sg, ds):  # noqa: F811
     assert one["progress"]["step"] == two["progress"]["step"] == 6
     for name, value in one["model"].items():
         torch.testing.assert_close(two["model"][name], value, atol=1e-5, rtol=1e-3)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from astroyolo_cli.cli import main
+from astroyolo_cli.train import loop
+
+saved = []
+
+def on_a_full_disk(*args, save=loop.save_checkpoint):
+    if saved:  # the second checkpoint finds no room
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    saved.append(args)
+    save(*args)
+
+loop.save_checkpoint = on_a_full_disk
+settings = "--epochs 3 --samples 2 --batch-size 2".split()
+sys.argv = ["astroyolo", "train", "--sg", sys.argv[1], "--ds", sys.argv[2], "-o", sys.argv[3], *settings]
+loop.CHECKPOINT_SECONDS = 0
+main()
+"""
+
+
+def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_stays(tmp_path, sg, ds):  # noqa: F811
+    ended = python(FULL, sg, ds, tmp_path / "run")
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr and "checkpoint.pt: cannot be written" in ended.stderr.splitlines()[-1]
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]["step"] == 1
+    assert not list((tmp_path / "run").glob("*.partial"))

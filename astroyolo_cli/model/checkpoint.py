@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..errors import WeightsError
+from ..errors import OutputError, WeightsError, reason_of
 from ..stretch import Stretch
 
 SCHEMA = "1"
@@ -107,8 +107,12 @@ def save(model, card: Card, path: Path) -> None:
         if not name.endswith("num_batches_tracked")
     }
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, metadata=card.to_metadata()))
-    partial.replace(path)
+    try:
+        partial.write_bytes(to_bytes(tensors, metadata=card.to_metadata()))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)}); free space or choose another place") from error
 
 
 def load(path: Path):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import WeightsError
+from ..errors import OutputError, WeightsError, reason_of
 from ..model.network import AstroYOLO
 
 
@@ -103,22 +103,25 @@ def previous(path: Path) -> Path:
 def save_checkpoint(path: Path, model, average: Average, optimizer, scaler, progress: Progress) -> None:
     """Tensors and plain numbers only; the file appears whole or not at all, and the one before it is kept."""
     partial = path.with_name(path.name + ".partial")
-    torch.save(
-        {
-            "model": model.state_dict(),
-            "average": average.values,
-            "average_steps": average.steps,
-            "optimizer": optimizer.state_dict(),
-            "scaler": scaler.state_dict(),
-            "progress": asdict(progress),
-        },
-        partial,
-    )
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    if path.exists():
-        path.replace(previous(path))
-    partial.replace(path)
+    state = {
+        "model": model.state_dict(),
+        "average": average.values,
+        "average_steps": average.steps,
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "progress": asdict(progress),
+    }
+    try:
+        torch.save(state, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        if path.exists():
+            path.replace(previous(path))
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        kept = f"; the last good one stays: {path.name}" if path.exists() else ""
+        raise OutputError(f"{path}: cannot be written ({reason_of(error)}){kept}; free space and go on with --resume") from error
 
 
 def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> Progress:
