@@ -34,12 +34,24 @@ def resolve(inputs: Sequence[str], bands: Sequence[str] | None = None) -> list[F
     """The fields that the INPUT arguments name, in their order.
 
     Raises:
-        InputError: for a missing file, a folder without img_*.fits, a pattern that fits nothing, a field that lacks a band.
+        InputError: for a pattern that fits nothing, a field that lacks a band, a file named twice; for a missing file and a
+            folder without img_*.fits if they are the only input.
     """
-    fields = [field for given in expand_lists(inputs) for field in resolve_one(given, tuple(bands) if bands else None)]
+    given = expand_lists(inputs)
+    fields = [field for one in given for field in resolve_among(one, tuple(bands) if bands else None, alone=len(given) == 1)]
     if not fields:
         raise InputError("no input: name at least one file, folder or pattern")
     return with_short_names(fields)
+
+
+def resolve_among(given: str, bands: tuple[str, ...] | None, alone: bool) -> list[FieldInput]:
+    """The fields of one of several inputs: a file that cannot be used is a field that will fail, and not the end of the others."""
+    try:
+        return resolve_one(given, bands)
+    except InputError:
+        if alone or glob.has_magic(given) or "{band}" in given:
+            raise
+        return [FieldInput((Path(given),), None, stem_of(Path(given)))]
 
 
 def expand_lists(inputs: Sequence[str]) -> list[str]:

@@ -61,7 +61,7 @@ def write(catalog: Table, path: Path, overwrite: bool = False) -> None:
         csv_lines(catalog, sys.stdout)
         return
     try:
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}.", dir=path.absolute().parent)
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=partial_prefix(path), dir=path.absolute().parent)
         os.close(handle)
         partial = Path(name)
         try:
@@ -71,6 +71,11 @@ def write(catalog: Table, path: Path, overwrite: bool = False) -> None:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+
+
+def partial_prefix(path: Path) -> str:
+    """How the name of a file begins that is to become ``path``."""
+    return f".partial-{path.stem}."
 
 
 def finish(partial: Path, path: Path) -> None:

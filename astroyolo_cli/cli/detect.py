@@ -1,38 +1,165 @@
 """astroyolo detect."""
 
+import sys
+
 import click
 
-from .options import COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
+from .options import BATCH, COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, COLUMNS, PLOT, READING, NETWORK, OVERWRITE, QUIET)
-def detect(inputs, output, columns, plot, overwrite, quiet, weights, device, engine, **rest):
+@options(OUTPUT, COLUMNS, PLOT, READING, NETWORK, BATCH, OVERWRITE, QUIET)
+def detect(inputs, output, **given):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
     INPUT is a FITS or PNG, JPEG or TIFF file, a folder with img_g.fits, img_r.fits and img_z.fits, or with
     --bands a pattern for one file a band. Pixels in the catalog count from 0.
 
+    Of several inputs (files, patterns, @list.txt, - for paths on standard input) OUTPUT is a folder, with a catalog an input
+    and manifest.jsonl, or one file with a column field. A bad input is reported and the others go on (exit 1).
+
     \b
     Examples:
       astroyolo detect field.fits -o catalog.csv
-      astroyolo detect --bands i,r,g 'frame-{band}-*.fits.bz2' -o catalog.fits
+      astroyolo detect --bands i,r,g 'frame-{band}-*.fits.bz2' -o catalogs/ --workers 2
+      astroyolo detect @frames.txt -o catalogs/ --resume
     """
-    from ..errors import AstroYOLOError
+    settings = detect_settings(given)
+    into_folder = is_folder(output)
+    check_options(output, into_folder, given)
+    from ..batch import share_of
+    from ..inputs import resolve
+
+    fields = resolve(inputs, given["bands"])
+    if given["job"] is not None:
+        fields = share_of(fields, given["job"], given["njobs"])
+    recipe = recipe_of(given, settings)
+    with notes_as_lines():
+        if into_folder:
+            sys.exit(detect_batch(fields, output, recipe, given))
+        if len(fields) == 1:
+            detect_one(fields[0], output, recipe, given)
+        else:
+            sys.exit(detect_joined(fields, output, recipe, given))
+
+
+def is_folder(output) -> bool:
+    """Whether OUTPUT means a folder of catalogs: one that exists, or a name without an ending."""
+    return str(output) != "-" and (output.is_dir() or not output.suffix)
+
+
+def check_options(output, into_folder: bool, given: dict) -> None:
+    """Before any pixel is read: can it be meant, can it be written?"""
     from ..write import check_output
 
-    settings = detect_settings(rest)
-    check_output(output, overwrite)
-    check_columns(columns, output)
-    check_plot(plot, overwrite)
-    from ..read import read_field, resolve
+    if (given["job"] is None) != (given["njobs"] is None) or (given["job"] or 0) > (given["njobs"] or 0):
+        raise click.UsageError("--job K --njobs N: give both, K from 1 to N")
+    if not into_folder:
+        for name, value in (("--resume", given["resume"]), ("--workers", given["workers"] > 1), ("--job", given["job"])):
+            if value:
+                raise click.UsageError(f"{name}: needs a folder for --output, with a catalog an input; {output} is one file")
+        check_output(output, given["overwrite"])
+        check_columns(given["columns"], output)
+        check_plot(given["plot"], given["overwrite"])
+        return
+    if given["plot"] is not None:
+        raise click.UsageError("--plot: draws one field; leave it out where --output is a folder")
+    from pathlib import Path
 
-    fields = resolve(inputs, rest["bands"])
-    if len(fields) != 1:
-        raise AstroYOLOError(f"{len(fields)} fields for one catalog: this version takes one field a run; name one, or loop over them")
-    with notes_as_lines():
-        run_one(fields[0], read_field, (output, columns, plot, overwrite), quiet, settings, (weights, engine, device), rest)
+    from ..write import writer_for
+
+    name = Path(f"catalog.{given['format']}")
+    writer_for(name)
+    check_columns(given["columns"], name)
+
+
+def recipe_of(given: dict, settings):
+    from ..batch import Recipe
+    from ..model.checkpoint import locate
+    from ..read import checksum
+
+    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask")
+    reading = {name: given[name] for name in names}
+    return Recipe(
+        given["weights"], checksum(locate(given["weights"])), given["engine"], given["device"], settings, reading, given["columns"]
+    )
+
+
+def detect_one(source, output, recipe, given: dict) -> None:
+    """Read, detect, write and sum up one field."""
+    import time
+
+    from ..batch import catalog_of, open_recipe
+    from ..write import only_columns, write
+
+    began = time.perf_counter()
+    engine = open_recipe(recipe)
+    frame, result = catalog_of(source, recipe, engine)
+    write(only_columns(result.catalog, recipe.columns), output, given["overwrite"])
+    if given["plot"] is not None:
+        from ..view import save_overlay
+
+        save_overlay(given["plot"], frame, result.background, engine.card.stretch, result.catalog)
+    if not given["quiet"]:
+        summarise(result, frame, output, time.perf_counter() - began)
+
+
+def detect_joined(fields, output, recipe, given: dict) -> int:
+    """All fields in one file; the exit status."""
+    from ..batch import joined_catalogs
+    from ..write import only_columns, write
+
+    with told(len(fields), given["quiet"]) as tell:
+        table, failed = joined_catalogs(fields, recipe, tell)
+    write(only_columns(table, recipe.columns), output, given["overwrite"])
+    if not given["quiet"]:
+        click.echo(f"{len(table)} sources of {len(fields) - failed} fields, {failed} failed: {output}", err=True)
+    return 1 if failed else 0
+
+
+def detect_batch(fields, folder, recipe, given: dict) -> int:
+    """A catalog an input and the manifest; the exit status."""
+    from ..batch import check_free, jobs_of, manifest_of, run_batch, stopped_by_signals
+
+    jobs, manifest = jobs_of(fields, folder, given["format"]), manifest_of(folder, given["job"], given["njobs"])
+    check_free(jobs, folder, manifest, given["resume"], given["overwrite"])
+    with stopped_by_signals(), told(len(jobs), given["quiet"]) as tell:
+        counts = run_batch(jobs, folder, manifest, recipe, given["workers"], given["resume"], tell)
+    if not given["quiet"]:
+        kept = f", {counts['kept']} kept" if given["resume"] else ""
+        click.echo(f"{counts['done']} done{kept}, {counts['failed']} failed: {manifest}", err=True)
+    return 1 if counts["failed"] else 0
+
+
+def told(total: int, quiet: bool):
+    """A context that gives a function of manifest entries: a bar on a terminal, a line each elsewhere; failures always."""
+    import contextlib
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+
+    @contextlib.contextmanager
+    def shown():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        bar = quiet or not console.is_terminal
+        with Progress(*columns, console=console, disable=bar, transient=True) as progress:
+            task, seen = progress.add_task("fields", total=total), 0
+
+            def tell(entry: dict) -> None:
+                nonlocal seen
+                seen += 1
+                progress.update(task, completed=seen, description=entry["field"][-40:])
+                if entry["status"] == "failed":
+                    click.echo(f"astroyolo: {entry['field']}: {entry['error']}", err=True)
+                elif bar and not quiet and entry["status"] == "done":
+                    click.echo(f"{seen}/{total} {entry['field']}: {entry['rows']} rows, {entry['seconds']:.1f} s", err=True)
+
+            yield tell
+
+    return shown()
 
 
 def check_columns(names, output) -> None:
@@ -58,34 +185,6 @@ def check_plot(plot, overwrite: bool) -> None:
         raise OutputError(f"{plot}: --plot writes PNG; end its name in .png")
     if plot.exists() and not overwrite:
         raise OutputError(f"{plot}: exists; add --overwrite to replace it")
-
-
-def run_one(source, read_field, outputs, quiet, settings, network, reading) -> None:
-    """Read, detect, write and sum up one field."""
-    import time
-
-    from ..write import only_columns, write
-
-    began = time.perf_counter()
-    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask")
-    frame = read_field(source, **{name: reading[name] for name in names})
-    from ..model.checkpoint import locate
-    from ..model.engine import open_engine
-    from ..pipeline import detect as detect_frame
-    from ..read import checksum
-
-    (output, columns, plot, overwrite), (weights, engine_name, device) = outputs, network
-    path = locate(weights)
-    opened = open_engine(path, engine_name, device)
-    result = detect_frame(frame, opened, settings)
-    result.catalog.meta["provenance"] |= {"weights": weights, "weights_sha256": checksum(path)}
-    write(only_columns(result.catalog, columns), output, overwrite)
-    if plot is not None:
-        from ..view import save_overlay
-
-        save_overlay(plot, frame, result.background, opened.card.stretch, result.catalog)
-    if not quiet:
-        summarise(result, frame, output, time.perf_counter() - began)
 
 
 def detect_settings(options_given: dict):

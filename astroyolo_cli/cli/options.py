@@ -61,8 +61,21 @@ PLOT = click.option("--plot", type=click.Path(path_type=Path), help="PNG to draw
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 QUIET = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 
+FORMAT = click.option(
+    "--format",
+    default="fits",
+    show_default=True,
+    type=click.Choice(["fits", "csv", "ecsv", "vot", "parquet", "jsonl", "reg"]),
+    help="Of the catalogs, where OUTPUT is a folder.",
+)
+WORKERS = click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes that share the inputs.")
+RESUME = click.option("--resume", is_flag=True, help="Keep catalogs of the folder that are whole and of the same input and settings.")
+JOB = click.option("--job", type=click.IntRange(1), help="With --njobs: do part K of the inputs, as an array job.")
+NJOBS = click.option("--njobs", type=click.IntRange(1), help="Number of parts.")
+
 READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK)
 NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
+BATCH = (FORMAT, WORKERS, RESUME, JOB, NJOBS)
 
 
 def options(*groups):

@@ -1,0 +1,271 @@
+"""Many fields: one catalog each, a manifest of what was done, and going on where a run stopped.
+
+A catalog appears under its name only when it is whole; its line in the manifest follows. What is killed in between is done again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import __version__
+from .errors import AstroYOLOError, InputError, OutputError, reason_of
+from .inputs import FieldInput
+from .pipeline import DetectSettings
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a catalog, apart from the field.
+
+    Attributes:
+        weights: name or path; ``weights_sha256`` is that of the file.
+        reading: keyword arguments of ``read_field``.
+        columns: of the catalog; None for all.
+        threads: of the network, in each process; 0 leaves them as they are. Speed alone.
+    """
+
+    weights: str
+    weights_sha256: str
+    engine: str
+    device: str
+    settings: DetectSettings
+    reading: dict = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+    threads: int = 0
+
+    def fingerprint(self) -> dict:
+        """What must be equal for an old catalog to count as this one; plain JSON."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "batch"}
+        reading = {name: str(value) for name, value in self.reading.items() if value is not None}
+        columns = list(self.columns) if self.columns else None
+        return {"version": __version__, "weights_sha256": self.weights_sha256, "settings": settings, "reading": reading, "columns": columns}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One field and the file of its catalog."""
+
+    field: FieldInput
+    output: Path
+
+
+def open_recipe(recipe: Recipe):
+    """The recipe's network, ready to run."""
+    from .model.checkpoint import locate
+    from .model.engine import open_engine
+
+    if recipe.threads:
+        import torch
+
+        torch.set_num_threads(recipe.threads)
+    return open_engine(locate(recipe.weights), recipe.engine, recipe.device)
+
+
+def catalog_of(source: FieldInput, recipe: Recipe, engine):
+    """Read a field and detect: the frame, and the result with the weights in its provenance."""
+    from .pipeline import detect
+    from .read import read_field
+
+    frame = read_field(source, **recipe.reading)
+    result = detect(frame, engine, recipe.settings)
+    result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
+    return frame, result
+
+
+def jobs_of(fields: list[FieldInput], folder: Path, ending: str) -> list[Job]:
+    """The fields have names of their own, and so have the catalogs."""
+    return [Job(source, folder / f"{source.name}.{ending}") for source in fields]
+
+
+def share_of(fields: list[FieldInput], number: int, count: int) -> list[FieldInput]:
+    """Every ``count``-th field from number ``number`` (from 1): the parts of an array job, together all fields once."""
+    return fields[number - 1 :: count]
+
+
+def check_free(jobs: list[Job], folder: Path, manifest: Path, resume: bool, overwrite: bool) -> None:
+    """Before the work: nothing that exists is replaced unasked.
+
+    Raises:
+        OutputError: naming the first file in the way.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder}: is a file; name a folder for the catalogs of several fields")
+    if not folder.absolute().parent.is_dir():
+        raise OutputError(f"{folder}: its parent folder does not exist; make it first")
+    if resume or overwrite:
+        return
+    for path in (manifest, *(job.output for job in jobs)):
+        if path.exists():
+            raise OutputError(f"{path}: exists; add --resume to go on with this batch, or --overwrite to do all again")
+
+
+def manifest_of(folder: Path, number: int | None = None, count: int | None = None) -> Path:
+    """The manifest of a batch, or of one part of an array job, which must not share a file with the others."""
+    return folder / (MANIFEST if number is None else f"manifest-{number}-of-{count}.jsonl")
+
+
+def read_manifests(folder: Path) -> dict[str, dict]:
+    """Field -> the last line about it, of all manifests in the folder; a line cut short by a crash is none."""
+    known: dict[str, dict] = {}
+    for path in sorted(folder.glob("manifest*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and "field" in entry:
+                known[entry["field"]] = entry
+    return known
+
+
+def is_done(job: Job, entry: dict | None, recipe: Recipe) -> bool:
+    """Whether the job's catalog is there, whole, and made of the same files with the same recipe."""
+    if entry is None or entry.get("status") != "done" or entry.get("recipe") != recipe.fingerprint():
+        return False
+    if entry.get("output") != job.output.name or entry.get("inputs") != files_of(job.field) or not job.output.is_file():
+        return False
+    from .read import checksum
+
+    return checksum(job.output) == entry.get("sha256")
+
+
+def files_of(source: FieldInput) -> list[dict]:
+    """Path, size and time of each of a field's files, to know them again; of a file that is not there its path."""
+    found = []
+    for path in source.paths:
+        try:
+            state = path.stat()
+            found.append({"path": str(path.absolute()), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns})
+        except OSError:
+            found.append({"path": str(path.absolute())})
+    return found
+
+
+def do_job(job: Job, recipe: Recipe, engine) -> dict:
+    """Detect, write the catalog whole, and say so; whatever goes wrong with one field is its entry, never an exception."""
+    from .read import checksum
+    from .write import only_columns, write
+
+    began = time.perf_counter()
+    entry = {"field": job.field.name, "inputs": files_of(job.field), "output": job.output.name, "recipe": recipe.fingerprint()}
+    try:
+        _, result = catalog_of(job.field, recipe, engine)
+        write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
+        entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
+    except AstroYOLOError as error:
+        entry |= {"status": "failed", "error": " ".join(str(error).split())}
+    except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
+        entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
+    return entry | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def run_jobs(jobs: list[Job], recipe: Recipe, workers: int) -> Iterator[dict]:
+    """The entries of all jobs, as they end."""
+    if workers == 1 or len(jobs) < 2:
+        engine = open_recipe(recipe)
+        yield from (do_job(job, recipe, engine) for job in jobs)
+        return
+    from .workers import run_in_processes
+
+    yield from run_in_processes(jobs, recipe, workers)
+
+
+def run_batch(
+    jobs: list[Job], folder: Path, manifest: Path, recipe: Recipe, workers: int, resume: bool, tell: Callable[[dict], None]
+) -> dict[str, int]:
+    """Do all jobs, or with ``resume`` those that are not done; a manifest line follows each.
+
+    Args:
+        tell: called with each entry, also of what was done before (``status`` "kept").
+
+    Returns:
+        How many entries of each status.
+    """
+    folder.mkdir(exist_ok=True)
+    remove_partial(jobs, folder)
+    known = read_manifests(folder) if resume else {}
+    done = [job for job in jobs if is_done(job, known.get(job.field.name), recipe)]
+    left = [job for job in jobs if job not in done]
+    counts = {"done": 0, "failed": 0, "kept": len(done)}
+    for job in done:
+        tell(known[job.field.name] | {"status": "kept"})
+    with manifest.open("a" if resume else "w", encoding="utf-8") as file:
+        file.write("\n" if resume and ends_in_the_middle(manifest) else "")
+        for entry in run_jobs(left, recipe, workers):
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            counts[entry["status"]] += 1
+            tell(entry)
+    return counts
+
+
+def remove_partial(jobs: list[Job], folder: Path) -> None:
+    """What killed runs of these jobs, and of no others that may be at work in the folder, have left."""
+    from .write import partial_prefix
+
+    prefixes = tuple(partial_prefix(job.output) for job in jobs)
+    for path in folder.glob(".partial-*"):
+        if path.name.startswith(prefixes):
+            path.unlink(missing_ok=True)
+
+
+def ends_in_the_middle(path: Path) -> bool:
+    """Of a line, as after a crash."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 1, 0))
+        return file.read(1) not in (b"", b"\n")
+
+
+def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable[[dict], None]):
+    """One table of all fields, with the column ``field``, and how many fields failed.
+
+    Raises:
+        InputError: if all of them fail.
+    """
+    from astropy.table import Column, vstack
+
+    from .columns import FIELD
+
+    engine, tables, failed = open_recipe(recipe), [], []
+    for source in fields:
+        began = time.perf_counter()
+        try:
+            table = catalog_of(source, recipe, engine)[1].catalog
+        except InputError as error:
+            failed.append(error)
+            tell({"field": source.name, "status": "failed", "error": str(error)})
+            continue
+        name = Column([source.name] * len(table), name="field", dtype=f"U{max(len(source.name), 1)}", description=FIELD.meaning)
+        name.meta["ucd"] = FIELD.ucd
+        table.add_column(name, index=1)
+        tables.append(table)
+        tell({"field": source.name, "status": "done", "rows": len(table), "seconds": time.perf_counter() - began})
+    if not tables:
+        raise failed[0]
+    whole = vstack(tables, metadata_conflicts="silent")
+    whole["id"] = range(1, len(whole) + 1)
+    return whole, len(failed)
+
+
+@contextmanager
+def stopped_by_signals():
+    """SIGTERM ends the work like Ctrl-C: the file at hand is dropped, what is written stays."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

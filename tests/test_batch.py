@@ -1,0 +1,208 @@
+"""Batches: what is written, what is kept, what happens to bad files and killed processes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+
+from astroyolo_cli.batch import manifest_of, read_manifests, share_of
+from astroyolo_cli.cli import cli
+from conftest import FakeEngine, star, tan_wcs
+
+
+@pytest.fixture
+def network(monkeypatch):
+    from astroyolo_cli.model import engine
+
+    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46), (475, 465, 491, 481)]))
+
+
+def write_frame(path, seed=0, shape=(80, 90)):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 1, shape) + star(shape, 28, 38, 4, 900) + star(shape, 60, 20, 4, 2000)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.writeto(path, image.astype(np.float32), tan_wcs().to_header(), overwrite=True)
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Three good frames, two of one name, and a broken one."""
+    for i, name in enumerate(("a/one.fits", "b/one.fits", "two.fits")):
+        write_frame(tmp_path / name, i)
+    (tmp_path / "broken.fits").write_bytes(b"SIMPLE  = no")
+    return [tmp_path / name for name in ("a/one.fits", "b/one.fits", "two.fits", "broken.fits")]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["detect", *map(str, arguments)])
+
+
+def manifest(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def test_a_catalog_an_input_and_a_line_in_the_manifest(tmp_path, network, frames):
+    ended = run(*frames, "-o", tmp_path / "out", "--format", "csv")
+    assert ended.exit_code == 1 and "broken" in ended.stderr and "3 done, 1 failed" in ended.stderr
+    lines = manifest(tmp_path / "out")
+    assert [line["status"] for line in lines] == ["done"] * 3 + ["failed"]
+    outputs = {line["output"] for line in lines if line["status"] == "done"}
+    assert len(outputs) == 3 and outputs | {"manifest.jsonl"} == {p.name for p in (tmp_path / "out").iterdir()}
+    for line in lines[:3]:
+        rows = list(csv.DictReader((tmp_path / "out" / line["output"]).read_text().splitlines()))
+        assert len(rows) == line["rows"] == 1
+        assert line["recipe"]["weights_sha256"] and line["inputs"][0]["bytes"] > 0 and line["seconds"] >= 0
+
+
+def test_a_batch_of_one_equals_a_run_of_its_own(tmp_path, network, frames):
+    run(frames[2], "-o", tmp_path / "alone.fits")
+    (tmp_path / "out").mkdir()
+    assert run(frames[2], "-o", tmp_path / "out").exit_code == 0
+    assert (tmp_path / "alone.fits").read_bytes() == (tmp_path / "out" / "two.fits").read_bytes()
+
+
+def test_lists_name_inputs_and_missing_files_fail_alone(tmp_path, network, frames):
+    (tmp_path / "frames.txt").write_text(f"# frames of tonight\n{frames[2]}\n{tmp_path / 'lost.fits'}\n")
+    ended = run(f"@{tmp_path / 'frames.txt'}", "-o", tmp_path / "out")
+    assert ended.exit_code == 1 and "lost" in ended.stderr
+    assert [path.name for path in (tmp_path / "out").glob("*.fits")] == ["two.fits"]
+
+
+def test_nothing_is_replaced_unasked(tmp_path, network, frames):
+    assert run(frames[2], frames[0], "-o", tmp_path / "out").exit_code == 0
+    again = run(frames[2], frames[0], "-o", tmp_path / "out")
+    assert "--resume" in str(again.exception)
+    assert run(frames[2], frames[0], "-o", tmp_path / "out", "--overwrite").exit_code == 0
+
+
+def statuses(ended, folder):
+    assert ended.exit_code == 0, ended.stderr
+    return ended.stderr.splitlines()[-1].split(":")[0]
+
+
+def test_resume_keeps_what_is_valid_and_redoes_the_rest(tmp_path, network, frames):
+    out, given = tmp_path / "out", frames[:3]
+    run(*given, "-o", out)
+    times = {path.name: path.stat().st_mtime_ns for path in out.glob("*.fits")}
+    assert statuses(run(*given, "-o", out, "--resume"), out) == "0 done, 3 kept, 0 failed"
+    assert times == {path.name: path.stat().st_mtime_ns for path in out.glob("*.fits")}
+    next(out.glob("*two.fits")).write_bytes(b"cut short")
+    assert statuses(run(*given, "-o", out, "--resume"), out) == "1 done, 2 kept, 0 failed"
+    write_frame(given[0], seed=9)  # another input of the same name
+    assert statuses(run(*given, "-o", out, "--resume"), out) == "1 done, 2 kept, 0 failed"
+    assert statuses(run(*given, "-o", out, "--resume", "--min-score", "0.5"), out) == "3 done, 0 kept, 0 failed"
+    assert statuses(run(*given, "-o", out, "--resume", "--min-score", "0.5", "--batch-size", "1"), out) == "0 done, 3 kept, 0 failed"
+
+
+def test_a_torn_manifest_is_read_and_goes_on_in_a_new_line(tmp_path, network, frames):
+    out = tmp_path / "out"
+    run(*frames[:3], "-o", out)
+    text = (out / "manifest.jsonl").read_text()
+    (out / "manifest.jsonl").write_text(text[: len(text) - 40])
+    assert statuses(run(*frames[:3], "-o", out, "--resume"), out) == "1 done, 2 kept, 0 failed"
+    assert len(read_manifests(out)) == 3 and all(entry["status"] == "done" for entry in read_manifests(out).values())
+
+
+def test_the_parts_of_an_array_job_are_all_fields_once(tmp_path, network, frames):
+    assert sorted(sum((share_of(list(range(11)), k, 3) for k in (1, 2, 3)), [])) == list(range(11))
+    for k in (1, 2):
+        assert run(*frames[:3], "-o", tmp_path / "out", "--job", k, "--njobs", 2).exit_code == 0
+    assert len(list((tmp_path / "out").glob("*.fits"))) == 3
+    assert manifest_of(tmp_path / "out", 2, 2).is_file() and len(read_manifests(tmp_path / "out")) == 3
+    assert statuses(run(*frames[:3], "-o", tmp_path / "out", "--resume"), None) == "0 done, 3 kept, 0 failed"
+
+
+def test_one_file_of_several_inputs_has_a_field_column(tmp_path, network, frames):
+    ended = run(*frames, "-o", tmp_path / "all.csv")
+    assert ended.exit_code == 1 and "3 sources of 3 fields, 1 failed" in ended.stderr
+    table = Table.read(tmp_path / "all.csv")
+    assert table["id"].tolist() == [1, 2, 3] and table["field"].tolist() == ["a_one", "b_one", f"{tmp_path.name}_two"]
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        (["-o", "c.csv", "--resume"], "--resume"),
+        (["-o", "c.csv", "--workers", "2"], "--workers"),
+        (["-o", "out", "--plot", "p.png"], "--plot"),
+        (["-o", "out", "--job", "3", "--njobs", "2"], "--njobs"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(tmp_path, frames, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    ended = run(*frames[:2], *arguments)
+    assert ended.exit_code == 2 and word in ended.stderr and not (tmp_path / "out").exists()
+
+
+PROGRAM = [sys.executable, "-c", "from astroyolo_cli.cli import main; main()", "detect"]
+
+
+def program(*arguments):
+    return subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.fits") if not path.name.startswith(".")}
+
+
+@pytest.fixture
+def reference(tmp_path):
+    """Six frames, and their catalogs by one process."""
+    for i in range(6):
+        write_frame(tmp_path / "in" / f"f{i}.fits", i)
+    ended = program(tmp_path / "in" / "*.fits", "-o", tmp_path / "whole")
+    assert ended.returncode == 0, ended.stderr
+    return contents(tmp_path / "whole")
+
+
+def test_processes_share_the_work_and_a_killed_batch_ends_the_same(tmp_path, reference):
+    """Killed whenever its first catalogs appear, by SIGKILL and by SIGTERM; nothing partial has a final name."""
+    for number, sent in ((1, signal.SIGKILL), (3, signal.SIGTERM)):
+        arguments = (tmp_path / "in" / "*.fits", "-o", tmp_path / "killed", "--resume", "--quiet")
+        with subprocess.Popen([*PROGRAM, *map(str, arguments)], stderr=subprocess.DEVNULL) as process:
+            until = time.monotonic() + 100
+            while len(contents(tmp_path / "killed")) < number and process.poll() is None and time.monotonic() < until:
+                time.sleep(0.005)
+            process.send_signal(sent)
+        assert all(reference[name] == found for name, found in contents(tmp_path / "killed").items())
+    ended = program(tmp_path / "in" / "*.fits", "-o", tmp_path / "killed", "--resume", "--workers", 2)
+    assert ended.returncode == 0, ended.stderr
+    assert contents(tmp_path / "killed") == reference
+    assert {path.name for path in (tmp_path / "killed").iterdir()} == {*reference, "manifest.jsonl"}
+
+
+def test_a_process_that_dies_fails_its_field_alone(tmp_path, monkeypatch):
+    """The field's file makes its process kill itself; the others are done."""
+    from astroyolo_cli import workers
+    from astroyolo_cli.batch import Recipe, jobs_of
+    from astroyolo_cli.inputs import resolve
+    from astroyolo_cli.pipeline import DetectSettings
+
+    for name in ("good", "deadly", "fine"):
+        write_frame(tmp_path / f"{name}.fits")
+    monkeypatch.setattr(workers, "begin", deadly_begin)
+    jobs = jobs_of(resolve([str(tmp_path / "*.fits")]), tmp_path, "csv")
+    entries = list(workers.run_in_processes(jobs, Recipe("nano", "", "auto", "auto", DetectSettings()), 2))
+    assert {entry["field"]: entry["status"] for entry in entries} == {"good": "done", "fine": "done", "deadly": "failed"}
+    assert "died" in next(entry["error"] for entry in entries if entry["field"] == "deadly")
+
+
+def deadly_begin(recipe):
+    from astroyolo_cli import workers
+
+    def do_job(job, recipe, engine):
+        if job.field.name == "deadly":
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"field": job.field.name, "status": "done"}
+
+    workers.do_job = do_job
