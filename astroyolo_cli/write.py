@@ -148,7 +148,10 @@ def write_fits(catalog: Table, path: Path) -> None:
         hdu.header[key] = value
     for line in history(catalog):
         hdu.header["HISTORY"] = line
-    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path, checksum=True, overwrite=True)
+    hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
+    for one in hdus:
+        one.add_checksum(when="of this HDU")  # not the time, as is usual: the same catalog is the same bytes
+    hdus.writeto(path, overwrite=True)
 
 
 def plain(catalog: Table) -> Table:
