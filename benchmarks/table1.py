@@ -70,7 +70,7 @@ def main(sg, ds, output, images, size, seed, rows):
     for name in rows or ROWS:
         if name not in results:
             weights = trained(name, sg, cutouts / "train", output, images, size, seed)
-            results[name] = score(weights, test, cutouts / "test")
+            results[name] = {"images": images, "size": size, "seed": seed} | score(weights, test, cutouts / "test")
             (output / "table1.json").write_text(json.dumps(results, indent=2) + "\n")
             (output / "table1.md").write_text(table(results))
 

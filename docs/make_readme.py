@@ -1,10 +1,12 @@
-"""Fill README.md and weights/README.md by running the commands that they show (from the repository's root).
+"""Fill README.md, weights/README.md and docs/table1.md by running the commands that they show (from the repository's root).
 
     ASTROYOLO_DATA=... python docs/make_readme.py
 
-A line ``@run COMMAND`` of docs/README.in.md and docs/weights.in.md becomes the command and what it prints.
+A line ``@run COMMAND`` of their templates, docs/*.in.md, becomes the command and what it prints; docs/table1.json, a copy of what
+benchmarks/table1.py leaves in its output folder, becomes the table.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -14,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST_LINES = 24
-PAGES = {"docs/README.in.md": "README.md", "docs/weights.in.md": "weights/README.md"}
+PAGES = {"docs/README.in.md": "README.md", "docs/weights.in.md": "weights/README.md", "docs/table1.in.md": "docs/table1.md"}
 
 
 def main() -> None:
@@ -24,7 +26,7 @@ def main() -> None:
                 (Path(folder) / name).symlink_to(ROOT / name)
             text = (ROOT / template).read_text()
             filled = re.sub(r"^@run (.*)$", lambda match, where=folder: transcript(match[1], where), text, flags=re.M)
-            (ROOT / page).write_text(filled.replace("@columns", columns()).replace("@scores", scores()))
+            (ROOT / page).write_text(filled.replace("@columns", columns()).replace("@scores", scores()).replace("@table1", table1()))
 
 
 def transcript(command: str, folder: str) -> str:
@@ -44,6 +46,17 @@ def scores() -> str:
 
     card = load(embedded()["nano"])[1]
     return "\n".join(f"- {name.replace('_', ' ')}: {100 * value:.1f} %" for name, value in sorted(card.scores.items()))
+
+
+def table1() -> str:
+    """The rows that were trained, and how many images each of them saw."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from table1 import table
+
+    results = json.loads((ROOT / "docs/table1.json").read_text())
+    images = sorted({result["images"] for result in results.values()})
+    cutouts = {result["cutouts"] for result in results.values()}
+    return f"Images a row: {', '.join(map(str, images))}; test cutouts: {', '.join(map(str, cutouts))}.\n\n{table(results)}"
 
 
 def columns() -> str:
