@@ -1,11 +1,10 @@
-"""One process among several: shares, and the progress that users see."""
+"""One process among several: shares of batches, and what is the same in all."""
 
 import torch
 
 from astroyolo_cli.train.batches import groups_of_phase
 from astroyolo_cli.train.ranks import Ranks
 from astroyolo_cli.train.schemes import Phase
-from astroyolo_cli.train.watch import Lines, said
 
 
 def test_processes_share_every_batch_of_the_one_that_is_alone():
@@ -22,13 +21,3 @@ def test_alone_nothing_is_divided():
     ranks = Ranks()
     assert ranks.leads and ranks.any(True) and not ranks.any(False) and ranks.leaders(4) == 4
     assert ranks.divisor(torch.tensor(0.2)) == 1 and ranks.divisor(torch.tensor(7.0)) == 7
-
-
-def test_lines_tell_epochs_and_leave_out_what_is_unknown():
-    lines = []
-    Lines(lines.append).epoch({"epoch": 3, "box": 1.23456, "val_AP50": None})
-    assert lines == ["epoch 3 box 1.235"]
-
-
-def test_losses_are_told_head_by_head():
-    assert said({"box": 1.0, "l1": 2.0, "smooth_disk": 0.5}) == "box 1.000 s/d 0.500"
