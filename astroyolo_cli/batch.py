@@ -63,11 +63,7 @@ def open_recipe(recipe: Recipe):
     from .model.checkpoint import locate
     from .model.engine import open_engine
 
-    if recipe.threads:
-        import torch
-
-        torch.set_num_threads(recipe.threads)
-    return open_engine(locate(recipe.weights), recipe.engine, recipe.device)
+    return open_engine(locate(recipe.weights), recipe.engine, recipe.device, recipe.threads)
 
 
 def catalog_of(source: FieldInput, recipe: Recipe, engine):

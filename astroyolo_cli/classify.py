@@ -19,8 +19,9 @@ from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
 from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
 from .measure import as_column, from_network, to_sky
-from .read import BROKEN_FILE, PICTURES, read_field
+from .read import PICTURES, read_field
 from .stretch import Stretch, backgrounds, empty_sky, section_rgb
+from .tables import floats, read_table
 
 MIDDLE = 256  # pixels of a picture around its centre that are looked at
 SHOWN = 128  # pixels to which they are shrunk: the middle one of the sizes of galaxies in training
@@ -32,7 +33,6 @@ CUTOUT_COLUMNS = ("field", "class", "score", "p_star", "p_galaxy", "morphology",
 POSITION_COLUMNS = ("id", "field", "x", "y", "ra", "dec", "xmin", "ymin", "xmax", "ymax", *CUTOUT_COLUMNS[1:])
 SKY_NAMES = (("ra", "dec"), ("raj2000", "dej2000"), ("ra_icrs", "de_icrs"), ("alpha_j2000", "delta_j2000"), ("_ra", "_de"))
 PIXEL_NAMES = ((("x", "y"), 0), (("xwin_image", "ywin_image"), 1), (("x_image", "y_image"), 1))  # and the first pixel's number
-TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
 
 
 def cutout_inputs(inputs: Iterable[str], bands: tuple[str, ...] | None) -> list[FieldInput]:
@@ -208,23 +208,6 @@ def read_positions(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray | N
         raise InputError(f"{path}: positions that are no numbers ({reason_of(error)}); correct the catalog") from error
     lacking = "ra and dec, or x and y" if frame.wcs is not None else "x and y (the frame has no WCS, so that ra and dec cannot be used)"
     raise InputError(f"{path}: needs columns {lacking}; it has {', '.join(table.colnames[:8])}")
-
-
-def read_table(path: Path) -> Table:
-    ending = path.suffix.lower()
-    kind = TABLES.get(ending, "fits" if ".fit" in path.name.lower() else None)
-    if kind is None:
-        raise InputError(f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return Table.read(path, format=kind)
-    except (*BROKEN_FILE, Warning) as error:
-        raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
-
-
-def floats(table: Table, name: str) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
 
 
 def to_pixels(frame: Frame, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:

@@ -67,6 +67,7 @@ BAND_COLUMNS = (
 )
 
 FIELD = Column("field", "U", "", "meta.id;meta.file", "input that the row is of")
+PRIMARY = Column("is_primary", "bool", "", "meta.code", "the one row that stands for its source, of those of overlapping frames")
 
 EDGE, SEAM, SATURATED, BAD_PIXELS, BLENDED = 1, 2, 4, 8, 16
 CENTROID_FAILED, PHOTOMETRY_FAILED, MORPHOLOGY_UNSURE, SURVEY_MASK, FWHM_OUTSIDE, OUTSIDE = 32, 64, 128, 256, 512, 1024

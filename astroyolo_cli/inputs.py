@@ -70,6 +70,21 @@ def expand_lists(inputs: Sequence[str]) -> list[str]:
     return given
 
 
+def files_of(inputs: Sequence[str]) -> list[str]:
+    """The files that paths, patterns and lists name, in their order.
+
+    Raises:
+        InputError: for a pattern that fits nothing; a missing file is left to its reader.
+    """
+    found = []
+    for given in expand_lists(inputs):
+        matches = sorted(glob.glob(given, recursive=True)) if glob.has_magic(given) and not Path(given).exists() else [given]
+        if not matches:
+            raise InputError(f"{given}: fits no file; check the path, or quote the pattern")
+        found += matches
+    return found
+
+
 def paths_of_lines(text: str) -> list[str]:
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]

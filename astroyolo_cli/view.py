@@ -10,23 +10,25 @@ from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
 
-COLOURS = {"star": (255, 165, 0), "smooth": (255, 70, 70), "disk": (70, 255, 70)}
+COLOURS = {"star": (255, 165, 0), "galaxy": (80, 160, 255), "smooth": (255, 70, 70), "disk": (70, 255, 70)}
 ENLARGE_BELOW = 1100  # pixels: smaller frames are drawn at twice their size, so that boxes are legible
+PIXELS_A_LINE = 1500  # of the panel's longer side for each pixel of a line's width
+GAP = 8  # pixels between the panels
 
 
 def save_overlay(path: Path, frame: Frame, background: dict[str, Background], stretch: Stretch, catalog) -> None:
-    """A PNG of the frame in the network's stretch with a box a source: star orange, smooth red, disk green.
+    """A PNG of two panels, the frame in the network's stretch with a box a source, as the paper's figure 4.
 
-    The first row of a FITS frame is at the bottom, as viewers show it; pictures keep their own order.
+    Left: stars orange, galaxies blue. Right, of the galaxies: smooth red, disks green. The first row of a FITS frame is at the
+    bottom, as viewers show it; pictures keep their own order.
     """
     if path.suffix.lower() != ".png":
         raise OutputError(f"{path}: --plot writes PNG; end its name in .png")
-    image, scale = enlarged(section_rgb(frame, background, stretch))
-    draw_boxes(image, catalog, scale)
-    if not frame.stretched:
-        from PIL import ImageOps
-
-        image = ImageOps.flip(image)
+    plain, scale = enlarged(section_rgb(frame, background, stretch))
+    left, right = plain, plain.copy()
+    draw_boxes(left, catalog, [str(name) for name in catalog["class"]], scale)
+    draw_boxes(right, catalog, [str(name) for name in np.ma.filled(catalog["morphology"], "")], scale)
+    image = side_by_side(left, right, upside_down=not frame.stretched)
     partial = path.with_name(f".{path.name}.partial")
     try:
         image.save(partial, format="PNG")
@@ -34,6 +36,16 @@ def save_overlay(path: Path, frame: Frame, background: dict[str, Background], st
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def side_by_side(left, right, upside_down: bool):
+    """One Pillow image of two, white between them."""
+    from PIL import Image, ImageOps
+
+    image = Image.new("RGB", (2 * left.width + GAP, left.height), "white")
+    for panel, x in ((left, 0), (right, left.width + GAP)):
+        image.paste(ImageOps.flip(panel) if upside_down else panel, (x, 0))
+    return image
 
 
 def enlarged(rgb: np.ndarray):
@@ -45,12 +57,12 @@ def enlarged(rgb: np.ndarray):
     return image.resize([n * scale for n in image.size], Image.Resampling.NEAREST), scale
 
 
-def draw_boxes(image, catalog, scale: int) -> None:
-    """Boxes along their pixels' edges; a frame's pixel 0 begins at -0.5."""
+def draw_boxes(image, catalog, kinds: list[str], scale: int) -> None:
+    """Boxes of the rows whose kind has a colour, along their pixels' edges; a frame's pixel 0 begins at -0.5."""
     from PIL import ImageDraw
 
-    draw = ImageDraw.Draw(image)
-    for row in catalog:
-        edges = [(float(row[name]) + 0.5) * scale for name in ("xmin", "ymin", "xmax", "ymax")]
-        kind = "star" if row["class"] == "star" else str(row["morphology"])
-        draw.rectangle(edges, outline=COLOURS[kind])
+    draw, width = ImageDraw.Draw(image), max(round(max(image.size) / PIXELS_A_LINE), 1)
+    for row, kind in zip(catalog, kinds):
+        if kind in COLOURS:
+            edges = [(float(row[name]) + 0.5) * scale for name in ("xmin", "ymin", "xmax", "ymax")]
+            draw.rectangle(edges, outline=COLOURS[kind], width=width)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.stretch import Stretch, backgrounds
-from astroyolo_cli.view import COLOURS, save_overlay
+from astroyolo_cli.view import COLOURS, GAP, save_overlay
 from conftest import make_frame, star
 
 
@@ -15,16 +15,32 @@ def catalog(kind="star", morphology=""):
     return Table({"class": [kind], "morphology": [morphology], "xmin": [9.5], "ymin": [4.5], "xmax": [19.5], "ymax": [14.5]})
 
 
-@pytest.mark.parametrize("kind, morphology, colour", [("star", "", "star"), ("galaxy", "smooth", "smooth"), ("galaxy", "disk", "disk")])
-def test_a_box_has_the_colour_of_its_class_and_lies_on_its_pixels(tmp_path, kind, morphology, colour):
+def panels(tmp_path, kind, morphology):
+    """The two panels of a frame of 50 x 60 pixels, which are drawn twice as large."""
     frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (50, 60)) + star((50, 60), 14.5, 9.5, 4, 2000)})
     save_overlay(tmp_path / "o.png", frame, backgrounds(frame), Stretch(), catalog(kind, morphology))
     with Image.open(tmp_path / "o.png") as image:
         pixels = np.asarray(image)
-    assert pixels.shape == (100, 120, 3)  # small frames are drawn twice as large
-    rows, columns = np.nonzero((pixels == COLOURS[colour]).all(axis=2))
-    assert (columns.min(), columns.max()) == (20, 40)
-    assert (99 - rows.max(), 99 - rows.min()) == (10, 30)  # counted from the bottom
+    assert pixels.shape == (100, 240 + GAP, 3)
+    return {"left": pixels[:, :120], "right": pixels[:, 120 + GAP :]}
+
+
+@pytest.mark.parametrize(
+    "kind, morphology, expected",
+    [
+        ("star", "", {"left": "star"}),
+        ("galaxy", "smooth", {"left": "galaxy", "right": "smooth"}),
+        ("galaxy", "disk", {"left": "galaxy", "right": "disk"}),
+    ],
+)
+def test_a_box_has_the_colour_of_its_class_and_lies_on_its_pixels(tmp_path, kind, morphology, expected):
+    for side, pixels in panels(tmp_path, kind, morphology).items():
+        drawn = {name for name, colour in COLOURS.items() if (pixels == colour).all(axis=2).any()}
+        assert drawn == ({expected[side]} if side in expected else set())
+        if drawn:
+            rows, columns = np.nonzero((pixels == COLOURS[expected[side]]).all(axis=2))
+            assert (columns.min(), columns.max()) == (20, 40)
+            assert (99 - rows.max(), 99 - rows.min()) == (10, 30)  # counted from the bottom
 
 
 def test_only_png_is_written(tmp_path):

@@ -17,6 +17,8 @@ COMMANDS = {  # name -> first line of help; the command is the object of the sam
     "evaluate": "Score a network, or catalogs, against known truth; write a report.",
     "simulate": "Make training sets of skies with known truth.",
     "convert": "Turn an official YOLOX checkpoint into a weight file to start from.",
+    "merge": "Join the catalogs of overlapping frames.",
+    "export": "Write a weight file as ONNX or OpenVINO, to run without PyTorch.",
     "info": "Say what this version knows: weights, columns, flags.",
 }
 

@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from .options import BATCH, COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, options
+from .options import BATCH, COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REPORT, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, COLUMNS, PLOT, READING, NETWORK, BATCH, OVERWRITE, QUIET)
+@options(OUTPUT, COLUMNS, PLOT, REPORT, READING, NETWORK, BATCH, OVERWRITE, QUIET)
 def detect(inputs, output, **given):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
@@ -22,6 +22,7 @@ def detect(inputs, output, **given):
     \b
     Examples:
       astroyolo detect field.fits -o catalog.csv
+      astroyolo detect field.fits -o catalog.csv --report field.html
       astroyolo detect --bands i,r,g 'frame-{band}-*.fits.bz2' -o catalogs/ --workers 2
       astroyolo detect @frames.txt -o catalogs/ --resume
     """
@@ -32,6 +33,8 @@ def detect(inputs, output, **given):
     from ..inputs import resolve
 
     fields = resolve(inputs, given["bands"])
+    if given["report"] is not None and len(fields) != 1:
+        raise click.UsageError(f"--report: shows one field, and there are {len(fields)}; give one INPUT, or leave --report out")
     if given["job"] is not None:
         fields = share_of(fields, given["job"], given["njobs"])
     recipe = recipe_of(given, settings)
@@ -62,9 +65,12 @@ def check_options(output, into_folder: bool, given: dict) -> None:
         check_output(output, given["overwrite"])
         check_columns(given["columns"], output)
         check_plot(given["plot"], given["overwrite"])
+        check_report(given["report"], given["overwrite"])
         return
     if given["plot"] is not None:
         raise click.UsageError("--plot: draws one field; leave it out where --output is a folder")
+    if given["report"] is not None:
+        raise click.UsageError("--report: shows one field; leave it out where --output is a folder")
     from pathlib import Path
 
     from ..write import writer_for
@@ -101,6 +107,10 @@ def detect_one(source, output, recipe, given: dict) -> None:
         from ..view import save_overlay
 
         save_overlay(given["plot"], frame, result.background, engine.card.stretch, result.catalog)
+    if given["report"] is not None:
+        from ..quicklook import write_report
+
+        write_report(given["report"], frame, result.background, engine.card.stretch, result.catalog)
     if not given["quiet"]:
         summarise(result, frame, output, time.perf_counter() - began)
 
@@ -185,6 +195,18 @@ def check_plot(plot, overwrite: bool) -> None:
         raise OutputError(f"{plot}: --plot writes PNG; end its name in .png")
     if plot.exists() and not overwrite:
         raise OutputError(f"{plot}: exists; add --overwrite to replace it")
+
+
+def check_report(report, overwrite: bool) -> None:
+    """Before the work: can the page be written?"""
+    from ..errors import OutputError
+    from ..write import check_place
+
+    if report is None:
+        return
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{report}: --report writes HTML; end its name in .html")
+    check_place(report, overwrite)
 
 
 def detect_settings(options_given: dict):

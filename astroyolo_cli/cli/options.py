@@ -56,8 +56,21 @@ BATCH_SIZE = click.option(
     "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles a step: speed and memory alone."
 )
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-ENGINE = click.option("--engine", default="auto", show_default=True, type=click.Choice(["auto", "torch"]), help="What runs the network.")
-PLOT = click.option("--plot", type=click.Path(path_type=Path), help="PNG to draw the catalog on: stars orange, smooth red, disks green.")
+ENGINE = click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "torch", "onnxruntime", "openvino", "openvino-bf16"]),
+    help="What runs the network; all but torch need a file that export wrote.",
+)
+PLOT = click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    help="PNG of the frame and its sources: star orange, galaxy blue; smooth red, disk green.",
+)
+REPORT = click.option(
+    "--report", type=click.Path(path_type=Path), help="HTML page to look at the frame and its catalog in a browser, in one file."
+)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 QUIET = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 

@@ -1,0 +1,165 @@
+// The frame with its boxes: pan, zoom, clicks and the place under the cursor.
+
+const stage = document.getElementById("viewer");
+const overlay = document.getElementById("overlay");
+const whole = new Image(); // the picture again, for stamps
+const CROWD = 3000; // boxes in sight
+let viewer = null;
+
+function openViewer(ready) {
+  viewer = OpenSeadragon({
+    element: stage,
+    tileSources: { type: "image", url: picture },
+    drawer: "canvas",
+    showNavigationControl: false,
+    gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
+    maxZoomPixelRatio: 40 * data.reduction,
+    minZoomImageRatio: 0.5,
+    visibilityRatio: 0.2,
+    animationTime: 0.4,
+  });
+  viewer.addHandler("canvas-key", (event) => {
+    if ("rRfF".includes(event.originalEvent.key)) event.preventDefaultAction = true; // turning the sky would belie the axes
+  });
+  viewer.addHandler("canvas-click", (event) => event.quick && clicked(event.position));
+  viewer.addHandler("update-viewport", drawBoxes);
+  viewer.addHandler("resize", drawBoxes);
+  viewer.addHandler("open", ready);
+  viewer.addHandler("open-failed", () => (document.getElementById("cursor").textContent = "The picture cannot be shown."));
+  stage.addEventListener("pointermove", (event) => showPlace(event));
+  stage.addEventListener("pointerleave", () => (document.getElementById("cursor").textContent = ""));
+  whole.onload = drawStamp;
+  whole.src = picture;
+}
+
+// Rows of a FITS frame count upwards; pixel 0 begins at -0.5.
+const up = (y) => (data.flipped ? data.picture[1] * data.reduction - (y + 0.5) : y + 0.5);
+
+// Where the frame lies on the screen: its corner, and screen pixels a pixel of the frame.
+function placement() {
+  const item = viewer.world.getItemAt(0);
+  if (!item) return null;
+  const corner = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(0, 0));
+  const far = item.imageToViewerElementCoordinates(new OpenSeadragon.Point(data.picture[0], 0));
+  return { x: corner.x, y: corner.y, k: (far.x - corner.x) / (data.picture[0] * data.reduction) };
+}
+
+function pixelAt(position) {
+  const place = placement();
+  if (place === null) return null;
+  const [u, v] = [(position.x - place.x) / place.k, (position.y - place.y) / place.k];
+  return [u - 0.5, data.flipped ? data.picture[1] * data.reduction - v - 0.5 : v - 0.5];
+}
+
+function showPlace(event) {
+  const bounds = stage.getBoundingClientRect();
+  const pixel = pixelAt({ x: event.clientX - bounds.left, y: event.clientY - bounds.top });
+  if (pixel === null) return;
+  const [x, y] = pixel;
+  document.getElementById("cursor").textContent = `x ${x.toFixed(2)} y ${y.toFixed(2)}   ${skyText(skyAt(x, y))}`;
+}
+
+// The smallest box under the pointer: it may lie within another.
+function clicked(position) {
+  const pixel = pixelAt(position);
+  if (pixel === null) return;
+  const [x, y] = pixel;
+  const area = (i) => (cell("xmax", i) - cell("xmin", i)) * (cell("ymax", i) - cell("ymin", i));
+  const over = (i) => x >= cell("xmin", i) && x <= cell("xmax", i) && y >= cell("ymin", i) && y <= cell("ymax", i);
+  const hits = shown.filter(over);
+  if (hits.length) select(hits.reduce((a, b) => (area(b) < area(a) ? b : a)));
+}
+
+function drawBoxes() {
+  const place = placement();
+  const [width, height, pen] = cleared(overlay);
+  if (place === null) return;
+  viewer.drawer.setImageSmoothingEnabled(place.k * data.reduction < 1);
+  const boxes = shown.map((i) => [kinds[i], ...boxOn(place, i)]);
+  const sight = boxes.filter(([, x, y, w, h]) => x < width && y < height && x + w > 0 && y + h > 0);
+  for (const [kind, ...box] of sight) strokeBox(pen, KINDS[kind], box, sight.length < CROWD);
+  if (selected !== null) drawSelection(pen, boxOn(place, selected));
+}
+
+function boxOn(place, i) {
+  const edges = [up(cell("ymin", i)), up(cell("ymax", i))];
+  const left = place.x + place.k * (cell("xmin", i) + 0.5);
+  const top = place.y + place.k * Math.min(...edges);
+  return [left, top, place.k * (cell("xmax", i) - cell("xmin", i)), place.k * Math.abs(edges[1] - edges[0])];
+}
+
+// A dark rim below makes colours stand out on bright galaxies; crowds go without it and without dashes, in a tenth of the time.
+function strokeBox(pen, kind, [x, y, w, h], carefully) {
+  pen.beginPath();
+  if (kind.round) pen.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
+  else pen.rect(x, y, w, h);
+  pen.setLineDash(carefully ? kind.dash : []);
+  for (const [colour, thick] of carefully ? [["#000a", 4], [kind.colour, 2]] : [[kind.colour, 1]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = thick;
+    pen.stroke();
+  }
+}
+
+function drawSelection(pen, [x, y, w, h]) {
+  pen.setLineDash([]);
+  pen.strokeStyle = "#fff";
+  pen.lineWidth = 2;
+  pen.strokeRect(x - 4, y - 4, w + 8, h + 8);
+}
+
+// A canvas as sharp as the screen: its width and height in CSS pixels, and a pen that counts in them.
+function cleared(canvas) {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  if (canvas.width !== Math.round(width * ratio)) canvas.width = Math.round(width * ratio);
+  if (canvas.height !== Math.round(height * ratio)) canvas.height = Math.round(height * ratio);
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  return [width, height, pen];
+}
+
+// The view: the pixel in the middle and screen pixels a pixel of the frame, of where an animation ends.
+function view() {
+  const item = viewer.world.getItemAt(0);
+  const middle = item.viewportToImageCoordinates(viewer.viewport.getCenter(false));
+  const k = item.viewportToImageZoom(viewer.viewport.getZoom(false)) / data.reduction;
+  const [u, v] = [middle.x * data.reduction, middle.y * data.reduction];
+  return { x: u - 0.5, y: data.flipped ? data.picture[1] * data.reduction - v - 0.5 : v - 0.5, k };
+}
+
+function setView(x, y, k, immediately) {
+  const item = viewer.world.getItemAt(0);
+  const middle = new OpenSeadragon.Point((x + 0.5) / data.reduction, up(y) / data.reduction);
+  viewer.viewport.zoomTo(item.imageToViewportZoom(k * data.reduction), null, immediately);
+  viewer.viewport.panTo(item.imageToViewportCoordinates(middle), immediately);
+}
+
+function goTo(i) {
+  setView(middleOf(i)[0], middleOf(i)[1], Math.max(view().k, 3), false);
+}
+
+const middleOf = (i) => [(cell("xmin", i) + cell("xmax", i)) / 2, (cell("ymin", i) + cell("ymax", i)) / 2];
+
+const brightened = () => `brightness(${document.getElementById("light").value})`;
+
+function brighten() {
+  stage.style.filter = brightened();
+  drawStamp();
+}
+
+function drawStamp() {
+  const [width, height, pen] = cleared(document.getElementById("stamp"));
+  if (selected === null || !whole.complete) return;
+  const [x, y] = middleOf(selected);
+  const side = 2.2 * Math.max(cell("xmax", selected) - cell("xmin", selected), cell("ymax", selected) - cell("ymin", selected), 8);
+  const k = width / side;
+  const [left, top] = [x + 0.5 - side / 2, up(y) - side / 2];
+  const corner = [left / data.reduction, top / data.reduction];
+  pen.imageSmoothingEnabled = false;
+  pen.filter = brightened();
+  pen.drawImage(whole, ...corner, side / data.reduction, side / data.reduction, 0, 0, width, height);
+  pen.filter = "none";
+  strokeBox(pen, KINDS[kinds[selected]], boxOn({ x: -left * k, y: -top * k, k }, selected), true);
+}

@@ -1,0 +1,37 @@
+"""astroyolo export."""
+
+from pathlib import Path
+
+import click
+
+from .options import OVERWRITE, QUIET, WEIGHTS
+
+
+@click.command()
+@WEIGHTS
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Network to write: .onnx, or .xml (OpenVINO).")
+@OVERWRITE
+@QUIET
+def export(weights, output, overwrite, quiet):
+    """Write a weight file as a network that runs without PyTorch, faster on CPUs: ONNX or OpenVINO.
+
+    Needs pip install 'astroyolo[export]' to write, and 'astroyolo[onnxruntime]' or 'astroyolo[openvino]' to run.
+
+    \b
+    Examples:
+      astroyolo export --weights nano -o nano.onnx
+      astroyolo detect field.fits -o catalog.csv --weights nano.onnx
+      astroyolo export --weights run/last.safetensors -o mine.xml
+    """
+    from ..errors import OutputError
+    from ..write import check_place
+
+    if output.suffix.lower() not in (".onnx", ".xml"):
+        raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in .onnx or .xml")
+    check_place(output, overwrite)
+    from ..model.checkpoint import locate
+    from ..model.export import export as export_network
+
+    export_network(locate(weights), output)
+    if not quiet:
+        click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)

@@ -1,0 +1,109 @@
+"""Catalogs of overlapping frames as one, each source of the sky with one primary row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Column as TableColumn
+from astropy.table import Table, vstack
+
+from .columns import BAND_COLUMNS, COLUMNS, EDGE, FIELD, PRIMARY, SEAM
+from .errors import InputError
+from .tables import floats, read_table
+
+NEEDED = ("ra", "dec", "score", "flags")
+
+
+def merge(paths: list[Path], radius: float) -> Table:
+    """All rows of all catalogs, with ``field`` and ``is_primary``, numbered anew.
+
+    Rows of different fields within ``radius`` of each other are one source: of these that one is primary which touches no edge or
+    seam, and of such the surest. Of each other field only the nearest row is the same source. Rows without a place on the sky are
+    primary.
+
+    Args:
+        radius: arcsec.
+
+    Raises:
+        InputError: for a catalog that cannot be read or lacks ra, dec, score or flags.
+    """
+    whole = vstack([with_field(path) for path in paths], metadata_conflicts="silent")
+    primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
+    whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
+    whole["is_primary"] = primary
+    return described(whole)
+
+
+def with_field(path: Path) -> Table:
+    """A catalog whose rows say of which field they are: by their own column, else by the file's name."""
+    table = read_table(path)
+    if missing := [name for name in NEEDED if name not in table.colnames]:
+        raise InputError(f"{path}: no column {missing[0]!r}; merge needs {', '.join(NEEDED)}, as detect writes them")
+    if "field" not in table.colnames:
+        name = path.name.split(".fits")[0] if ".fits" in path.name else path.stem
+        table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)
+    table.meta.clear()
+    return table
+
+
+def rank_of(table: Table) -> np.ndarray:
+    """(n,) rows from the best: whole ones first, then by score."""
+    cut = (np.ma.filled(np.ma.asarray(table["flags"]), 0).astype(int) & (EDGE | SEAM)) > 0
+    order = np.lexsort((np.arange(len(table)), -floats(table, "score"), cut))
+    return order
+
+
+def primaries(ra: np.ndarray, dec: np.ndarray, field: np.ndarray, order: np.ndarray, radius: float) -> np.ndarray:
+    """(n,) bool.
+
+    Args:
+        ra, dec: degrees.
+        order: rows from the best: the best of those that are the same source is its primary.
+        radius: arcsec.
+    """
+    from scipy.spatial import cKDTree
+
+    primary, settled = np.ones(len(ra), bool), np.zeros(len(ra), bool)
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    places = unit_vectors(ra[known], dec[known])
+    chord = 2 * np.sin(np.radians(radius / 3600) / 2)
+    near = dict(zip(known.tolist(), cKDTree(places).query_ball_point(places, chord))) if len(known) else {}
+    place_of = dict(zip(known.tolist(), places))
+    for row in order.tolist():
+        if settled[row] or row not in near:
+            continue
+        settled[row] = True
+        others = known[near[row]]
+        others = others[~settled[others] & (field[others] != field[row])]
+        for other in nearest_of_each_field(others, field, np.array([np.linalg.norm(place_of[o] - place_of[row]) for o in others.tolist()])):
+            primary[other], settled[other] = False, True
+    return primary
+
+
+def nearest_of_each_field(rows: np.ndarray, field: np.ndarray, distance: np.ndarray) -> list[int]:
+    by_field: dict[str, int] = {}
+    for row in rows[np.argsort(distance, kind="stable")].tolist():
+        by_field.setdefault(field[row], row)
+    return list(by_field.values())
+
+
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """(n, 3) of degrees."""
+    a, d = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], 1)
+
+
+def described(table: Table) -> Table:
+    """With the meaning and UCD of every column that is one of ours; text formats have lost them."""
+    known = {column.name: column for column in (*COLUMNS, FIELD, PRIMARY)}
+    patterns = [(column.name.split("{")[0], column) for column in sorted(BAND_COLUMNS, key=lambda c: -len(c.name))]
+    for name in table.colnames:
+        column = known.get(name) or next((column for start, column in patterns if name.startswith(start)), None)
+        if column is not None:
+            band = name.removeprefix(column.name.split("{")[0])
+            table[name].description = column.meaning.format(band=band)
+            table[name].meta["ucd"] = column.ucd
+            if table[name].unit is None and column.unit not in ("", "flux"):
+                table[name].unit = column.unit
+    return table

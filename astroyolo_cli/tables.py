@@ -1,0 +1,46 @@
+"""Catalogs of any program, read as astropy tables."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from .errors import InputError, reason_of
+from .read import BROKEN_FILE
+
+TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
+
+
+def read_table(path: Path) -> Table:
+    ending = path.suffix.lower()
+    kind = TABLES.get(ending, "fits" if ".fit" in path.name.lower() else None)
+    if kind is None:
+        raise InputError(f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return read_parquet(path) if kind == "parquet" else Table.read(path, format=kind)
+    except (*BROKEN_FILE, Warning) as error:
+        raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
+
+
+def read_parquet(path: Path) -> Table:
+    """Masked where null. (astropy's own reader needs pandas.)"""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError(f"{path}: Parquet needs pyarrow: pip install 'astroyolo[parquet]'") from error
+    table = Table()
+    for name, column in zip((whole := parquet.read_table(path)).column_names, whole.columns):
+        null = column.is_null().to_numpy()
+        filled = column.to_pylist()
+        stand_in = next((value for value in filled if value is not None), 0)
+        table[name] = np.ma.MaskedArray([stand_in if value is None else value for value in filled], mask=null)
+    return table
+
+
+def floats(table: Table, name: str) -> np.ndarray:
+    return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
