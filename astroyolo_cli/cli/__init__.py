@@ -19,6 +19,7 @@ COMMANDS = {  # name -> first line of help; the command is the object of the sam
     "convert": "Turn an official YOLOX checkpoint into a weight file to start from.",
     "merge": "Join the catalogs of overlapping frames.",
     "export": "Write a weight file as ONNX or OpenVINO, to run without PyTorch.",
+    "send": "Show a catalog in TOPCAT, DS9 or Aladin (SAMP).",
     "info": "Say what this version knows: weights, columns, flags.",
 }
 
