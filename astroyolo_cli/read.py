@@ -21,6 +21,7 @@ __all__ = ["FieldInput", "read_field", "resolve", "checksum"]
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
 FILL = 0.01  # a value repeated exactly over more than this part of the frame is a fill value
+NEIGHBOURS = 0.5  # part of a fill value's pixels whose next pixel, along x or along y, holds it too, at least
 BROKEN_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, MemoryError, ArithmeticError)
 
 
@@ -184,7 +185,8 @@ def squeezed(data: np.ndarray, path: Path) -> np.ndarray:
 def without_fill(counts: np.ndarray) -> np.ndarray:
     """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that.
 
-    Coarse integers repeat too; a fill value stands out from them as the lowest or highest of all, apart from the rest.
+    Coarse integers repeat too, but then many values do; and what compression sets to 0 here and there lies scattered, while a fill
+    value lies in areas.
     """
     sample = counts[::3, ::3].ravel() if counts.size > 10_000 else counts.ravel()
     values, number = np.unique(sample[np.isfinite(sample)], return_counts=True)
@@ -196,7 +198,10 @@ def without_fill(counts: np.ndarray) -> np.ndarray:
     others = np.delete(number, common)
     if others.max() * 5 > number[common]:  # many values repeat: the counts are quantised
         return counts
-    return np.where(counts == values[common], np.float32(np.nan), counts)
+    filled = counts == values[common]
+    pairs = max((filled[..., 1:] & filled[..., :-1]).sum(), (filled[..., 1:, :] & filled[..., :-1, :]).sum())
+    in_areas = pairs > NEIGHBOURS * filled.sum()
+    return np.where(filled, np.float32(np.nan), counts) if in_areas else counts
 
 
 def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) -> Frame:

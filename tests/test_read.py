@@ -10,7 +10,7 @@ from PIL import Image
 
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.inputs import resolve
-from astroyolo_cli.read import read_field
+from astroyolo_cli.read import read_field, without_fill
 from conftest import star, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
@@ -284,3 +284,13 @@ def test_all_real_files_are_read_or_refused_in_one_line(survey_data):
             assert read(path).shape[0] > 0
         except InputError as error:
             assert "\n" not in str(error)
+
+
+def test_zeros_that_compression_scatters_are_not_fill():
+    rng = np.random.default_rng(0)
+    counts = rng.normal(0, 1, (300, 300)).astype(np.float32)
+    counts[rng.random(counts.shape) < 0.05] = 0
+    assert np.isfinite(without_fill(counts)).all()
+    counts[:, :20] = 0
+    bad = np.isnan(without_fill(counts))
+    assert bad[:, :20].all()
