@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import islice
 
-from .batch import Job, Recipe, do_job, files_of, open_recipe
+from .jobs import Job, Recipe, do_job, files_of, open_recipe
 
 ATTEMPTS = 2  # at a field whose process dies
 

@@ -183,8 +183,9 @@ def test_processes_share_the_work_and_a_killed_batch_ends_the_same(tmp_path, ref
 def test_a_process_that_dies_fails_its_field_alone(tmp_path, monkeypatch):
     """The field's file makes its process kill itself; the others are done."""
     from astroyolo_cli import workers
-    from astroyolo_cli.batch import Recipe, jobs_of
+    from astroyolo_cli.batch import jobs_of
     from astroyolo_cli.inputs import resolve
+    from astroyolo_cli.jobs import Recipe
     from astroyolo_cli.pipeline import DetectSettings
 
     for name in ("good", "deadly", "fine"):

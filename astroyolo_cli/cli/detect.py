@@ -81,7 +81,7 @@ def check_options(output, into_folder: bool, given: dict) -> None:
 
 
 def recipe_of(given: dict, settings):
-    from ..batch import Recipe
+    from ..jobs import Recipe
     from ..model.checkpoint import locate
     from ..read import checksum
 
@@ -96,7 +96,7 @@ def detect_one(source, output, recipe, given: dict) -> None:
     """Read, detect, write and sum up one field."""
     import time
 
-    from ..batch import catalog_of, open_recipe
+    from ..jobs import catalog_of, open_recipe
     from ..write import only_columns, write
 
     began = time.perf_counter()

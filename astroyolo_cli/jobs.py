@@ -1,0 +1,97 @@
+"""One field of many: how its catalog is made, and what is said of it afterwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import __version__
+from .errors import AstroYOLOError, reason_of
+from .inputs import FieldInput
+from .pipeline import DetectSettings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a catalog, apart from the field.
+
+    Attributes:
+        weights: name or path; ``weights_sha256`` is that of the file.
+        reading: keyword arguments of ``read_field``.
+        columns: of the catalog; None for all.
+        threads: of the network, in each process; 0 leaves them as they are. Speed alone.
+    """
+
+    weights: str
+    weights_sha256: str
+    engine: str
+    device: str
+    settings: DetectSettings
+    reading: dict = field(default_factory=dict)
+    columns: tuple[str, ...] | None = None
+    threads: int = 0
+
+    def fingerprint(self) -> dict:
+        """What must be equal for an old catalog to count as this one; plain JSON."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "batch"}
+        reading = {name: str(value) for name, value in self.reading.items() if value is not None}
+        columns = list(self.columns) if self.columns else None
+        return {"version": __version__, "weights_sha256": self.weights_sha256, "settings": settings, "reading": reading, "columns": columns}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One field and the file of its catalog."""
+
+    field: FieldInput
+    output: Path
+
+
+def open_recipe(recipe: Recipe):
+    """The recipe's network, ready to run."""
+    from .model.checkpoint import locate
+    from .model.engine import open_engine
+
+    return open_engine(locate(recipe.weights), recipe.engine, recipe.device, recipe.threads)
+
+
+def catalog_of(source: FieldInput, recipe: Recipe, engine):
+    """Read a field and detect: the frame, and the result with the weights in its provenance."""
+    from .pipeline import detect
+    from .read import read_field
+
+    frame = read_field(source, **recipe.reading)
+    result = detect(frame, engine, recipe.settings)
+    result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
+    return frame, result
+
+
+def files_of(source: FieldInput) -> list[dict]:
+    """Path, size and time of each of a field's files, to know them again; of a file that is not there its path."""
+    found = []
+    for path in source.paths:
+        try:
+            state = path.stat()
+            found.append({"path": str(path.absolute()), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns})
+        except OSError:
+            found.append({"path": str(path.absolute())})
+    return found
+
+
+def do_job(job: Job, recipe: Recipe, engine) -> dict:
+    """Detect, write the catalog whole, and say so; whatever goes wrong with one field is its entry, never an exception."""
+    from .read import checksum
+    from .write import only_columns, write
+
+    began = time.perf_counter()
+    entry = {"field": job.field.name, "inputs": files_of(job.field), "output": job.output.name, "recipe": recipe.fingerprint()}
+    try:
+        _, result = catalog_of(job.field, recipe, engine)
+        write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
+        entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
+    except AstroYOLOError as error:
+        entry |= {"status": "failed", "error": " ".join(str(error).split())}
+    except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
+        entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
+    return entry | {"seconds": round(time.perf_counter() - began, 3)}
