@@ -16,6 +16,7 @@ import click
 from astroyolo_cli.evaluate.run import evaluate
 from astroyolo_cli.simulate import write_sg
 from astroyolo_cli.train.loop import train
+from astroyolo_cli.train.schemes import SCHEMES
 from astroyolo_cli.train.state import Settings
 from astroyolo_cli.train.watch import Lines
 
@@ -142,14 +143,17 @@ def score(weights: Path, fields: Path, cutouts: Path) -> dict:
 
 
 def table(results: dict) -> str:
-    """Markdown, the paper's figures beside ours, per cent."""
+    """Markdown, the paper's figures beside ours, per cent; nothing for what a row does not learn."""
     lines = [line_of(name, results[name]) for name in ROWS if name in results]
     return HEAD + QUOTED + "".join(lines)
 
 
 def line_of(name: str, result: dict) -> str:
     row = ROWS[name]
-    ours = (result[key] for key in ("mAP(50-90)", "AP50", "star_galaxy", "accuracy_of_detected", "accuracy"))
+    scheme = SCHEMES[row.scheme]
+    judged = {"mAP(50-90)": scheme.needs_sg, "AP50": scheme.needs_sg, "star_galaxy": scheme.needs_sg}
+    judged |= {"accuracy_of_detected": scheme.needs_sg and scheme.needs_ds, "accuracy": scheme.needs_ds}
+    ours = (result[key] if learned else None for key, learned in judged.items())
     cells = [row.title, *map(shown, row.paper), *(shown(None if value is None else 100 * value) for value in ours)]
     return "| " + " | ".join(cells) + " |\n"
 

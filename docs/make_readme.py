@@ -51,12 +51,14 @@ def scores() -> str:
 def table1() -> str:
     """The rows that were trained, and how many images each of them saw."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from table1 import table
+    from table1 import ROWS, table
 
     results = json.loads((ROOT / "docs/table1.json").read_text())
     images = sorted({result["images"] for result in results.values()})
     cutouts = {result["cutouts"] for result in results.values()}
-    return f"Images a row: {', '.join(map(str, images))}; test cutouts: {', '.join(map(str, cutouts))}.\n\n{table(results)}"
+    missing = [row.title for name, row in ROWS.items() if name not in results]
+    left = f" Rows that are not trained yet: {'; '.join(missing)}." if missing else ""
+    return f"Images a row: {', '.join(map(str, images))}; test cutouts: {', '.join(map(str, cutouts))}.{left}\n\n{table(results)}"
 
 
 def columns() -> str:
