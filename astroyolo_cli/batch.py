@@ -101,8 +101,9 @@ def run_batch(
     folder.mkdir(exist_ok=True)
     remove_partial(jobs, folder)
     known = read_manifests(folder) if resume else {}
-    done = [job for job in jobs if is_done(job, known.get(job.field.name), recipe)]
-    left = [job for job in jobs if job not in done]
+    done, left = [], []
+    for job in jobs:
+        (done if is_done(job, known.get(job.field.name), recipe) else left).append(job)
     counts = {"done": 0, "failed": 0, "kept": len(done)}
     for job in done:
         tell(known[job.field.name] | {"status": "kept"})

@@ -13,12 +13,12 @@ from astropy.table import Table
 
 from . import __version__
 from .central import central_sources
-from .columns import FLAGS, MORPHOLOGY_UNSURE, OUTSIDE, columns_named
+from .columns import FLAGS, OUTSIDE, columns_named
 from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
 from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
-from .measure import as_column, from_network, to_sky
+from .measure import as_column, from_network, to_sky, unsure_flag
 from .read import PICTURES, read_field
 from .stretch import Stretch, backgrounds, empty_sky, section_rgb
 from .tables import floats, read_table
@@ -73,7 +73,7 @@ def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=la
     order = {field.name: number for number, field in enumerate(fields)}
     rows = np.argsort([order[name] for name in names])
     found = concatenate(parts).take(rows)
-    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure(found)}
+    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure_flag(found)}
     return table_of(values, CUTOUT_COLUMNS), len(failed)
 
 
@@ -140,7 +140,7 @@ def classify_positions(
     ra, dec = to_sky(frame, *xy.T)
     values = {name: blank(value, inside) for name, value in from_network(found).items()}
     values |= {"id": np.arange(1, len(xy) + 1) if ids is None else ids, "field": np.full(len(xy), field)}
-    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure(found), OUTSIDE)}
+    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure_flag(found), OUTSIDE)}
     return table_of(values, POSITION_COLUMNS)
 
 
@@ -170,10 +170,6 @@ def spread(found: Detections, inside: np.ndarray) -> Detections:
 def blank(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Empty where there is nothing to say."""
     return np.where(inside, values, "") if values.dtype.kind == "U" else np.where(inside, values, np.nan)
-
-
-def unsure(found: Detections) -> np.ndarray:
-    return np.where((found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1), MORPHOLOGY_UNSURE, 0)
 
 
 def table_of(values: dict[str, np.ndarray], names: tuple[str, ...]) -> Table:

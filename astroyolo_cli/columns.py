@@ -111,3 +111,15 @@ def columns_for(bands: tuple[str, ...]) -> tuple[Column, ...]:
 
 def in_band(column: Column, band: str) -> Column:
     return replace(column, name=column.name.format(band=band), meaning=column.meaning.format(band=band))
+
+
+def column_called(name: str) -> Column | None:
+    """What this program means by a column of this name; None for a name that it does not use."""
+    for column in (*COLUMNS, FIELD, PRIMARY):
+        if column.name == name:
+            return column
+    for column in sorted(BAND_COLUMNS, key=lambda column: -len(column.name)):  # flux_err_r is not the flux in a band err_r
+        start = column.name.removesuffix("{band}")
+        if name.startswith(start) and name != start:
+            return in_band(column, name.removeprefix(start))
+    return None

@@ -88,8 +88,7 @@ def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarr
     flags = np.where(found.on_seam, SEAM, 0).astype(np.int32)
     height, width = frame.shape
     flags[(boxes[:, :2] <= -0.4).any(1) | (boxes[:, 2:] >= np.array([width, height]) - 0.6).any(1)] |= EDGE
-    unsure = (found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1)
-    flags[unsure] |= MORPHOLOGY_UNSURE
+    flags |= unsure_flag(found)
     bad = np.logical_or.reduce(list(frame.bad.values()))
     hot = saturated_pixels(frame)
     maps = [(BAD_PIXELS, bad), (SATURATED, hot), (SURVEY_MASK, frame.survey_mask)]
@@ -100,6 +99,11 @@ def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarr
         flags[i] |= BLENDED if is_covered(box, owner, where, i) else 0
     flags[hold_another(boxes)] |= BLENDED
     return flags
+
+
+def unsure_flag(found: Detections) -> np.ndarray:
+    """(n,) int32, the bit of galaxies that are neither smooth nor disk for sure."""
+    return np.where((found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1), MORPHOLOGY_UNSURE, 0).astype(np.int32)
 
 
 def is_covered(box: np.ndarray, owner: np.ndarray, where, row: int) -> bool:

@@ -8,9 +8,9 @@ import numpy as np
 from astropy.table import Column as TableColumn
 from astropy.table import Table, vstack
 
-from .columns import BAND_COLUMNS, COLUMNS, EDGE, FIELD, PRIMARY, SEAM
+from .columns import EDGE, SEAM
 from .errors import InputError
-from .tables import floats, read_table
+from .tables import described, floats, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
 
@@ -92,18 +92,3 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """(n, 3) of degrees."""
     a, d = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], 1)
-
-
-def described(table: Table) -> Table:
-    """With the meaning and UCD of every column that is one of ours; text formats have lost them."""
-    known = {column.name: column for column in (*COLUMNS, FIELD, PRIMARY)}
-    patterns = [(column.name.split("{")[0], column) for column in sorted(BAND_COLUMNS, key=lambda c: -len(c.name))]
-    for name in table.colnames:
-        column = known.get(name) or next((column for start, column in patterns if name.startswith(start)), None)
-        if column is not None:
-            band = name.removeprefix(column.name.split("{")[0])
-            table[name].description = column.meaning.format(band=band)
-            table[name].meta["ucd"] = column.ucd
-            if table[name].unit is None and column.unit not in ("", "flux"):
-                table[name].unit = column.unit
-    return table

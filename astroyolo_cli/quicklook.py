@@ -6,9 +6,7 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from .columns import FLAGS
 from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
-from .write import DECIMALS, finish, json_values, partial_prefix
+from .write import DECIMALS, json_values, written_whole
 
 MOST_PIXELS = 4096  # a side of the embedded picture, what browsers draw without trouble
 STRIP = 256  # rows of the picture made at a time
@@ -37,17 +35,8 @@ def write_report(path: Path, frame: Frame, background: dict[str, Background], st
     if path.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{path}: --report writes HTML; end its name in .html")
     page = page_of(frame, background, stretch, catalog)
-    try:
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=partial_prefix(path), dir=path.absolute().parent)
-        os.close(handle)
-        partial = Path(name)
-        try:
-            partial.write_text(page, encoding="utf-8", newline="\n")
-            finish(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8", newline="\n")
 
 
 def page_of(frame: Frame, background: dict[str, Background], stretch: Stretch, catalog) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from astropy.table import Table
 
-from .columns import BAND_COLUMNS, COLUMNS, FIELD, PRIMARY, Column, in_band
+from .columns import column_called
 from .errors import AstroYOLOError, InputError, reason_of
 from .read import BROKEN_FILE
-from .tables import read_table
+from .tables import described, read_table
 from .write import ascii_only, write_votable
 
 MESSAGE = "table.load.votable"
@@ -36,7 +36,9 @@ def send(path: Path, to: str | None = None) -> list[tuple[str, str]]:
         InputError: for a catalog that cannot be read.
         AstroYOLOError: without pyvo, a hub, or a program that takes tables.
     """
-    table = described(read_table(path))
+    table = read_table(path)
+    if all(map(column_called, table.colnames)):  # a table with other columns is not one of ours
+        described(table)
     with registered() as (hub, key):
         clients = chosen(receivers(hub, key), to)
         copy = votable_copy(table, path)
@@ -123,30 +125,3 @@ def refusal(hub, key: str, client: str, message: dict) -> str:
     if answer.get("samp.status") != "samp.error":
         return ""
     return " ".join(str(answer.get("samp.error", {}).get("samp.errortxt", "")).split()) or "no reason given"
-
-
-def described(table: Table) -> Table:
-    """With units and UCDs, by which programs find the sky positions; CSV and some other formats lose them.
-
-    Only a table that has no other columns than a catalog of AstroYOLO is known for one.
-    """
-    known = {name: column_called(name) for name in table.colnames}
-    if all(known.values()):
-        for name, column in known.items():
-            table[name].meta.setdefault("ucd", column.ucd)
-            table[name].description = table[name].description or column.meaning
-            if column.unit not in ("", "flux"):
-                table[name].unit = table[name].unit or column.unit
-    return table
-
-
-def column_called(name: str) -> Column | None:
-    """What this program means by a column of this name; None for a name that it does not use."""
-    for column in (*COLUMNS, FIELD, PRIMARY):
-        if column.name == name:
-            return column
-    for column in sorted(BAND_COLUMNS, key=lambda column: -len(column.name)):  # flux_err_r is not the flux in a band err_r
-        start = column.name.removesuffix("{band}")
-        if name.startswith(start) and name != start:
-            return in_band(column, name.removeprefix(start))
-    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from .columns import column_called
 from .errors import InputError, reason_of
 from .read import BROKEN_FILE
 
@@ -39,6 +40,17 @@ def read_parquet(path: Path) -> Table:
         filled = column.to_pylist()
         stand_in = next((value for value in filled if value is not None), 0)
         table[name] = np.ma.MaskedArray([stand_in if value is None else value for value in filled], mask=null)
+    return table
+
+
+def described(table: Table) -> Table:
+    """With the unit, meaning and UCD of every column that is one of ours, where the format has lost them."""
+    for name in table.colnames:
+        if (column := column_called(name)) is not None:
+            table[name].meta.setdefault("ucd", column.ucd)
+            table[name].description = table[name].description or column.meaning
+            if column.unit not in ("", "flux"):
+                table[name].unit = table[name].unit or column.unit
     return table
 
 

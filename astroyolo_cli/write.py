@@ -8,6 +8,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,23 @@ def write(catalog: Table, path: Path, overwrite: bool = False) -> None:
     if path == STANDARD_OUTPUT:
         csv_lines(catalog, sys.stdout)
         return
+    with written_whole(path) as partial:
+        writer_for(path)(catalog, partial)
+
+
+@contextmanager
+def written_whole(path: Path):
+    """A name to write to; the file appears under ``path`` when all is written, or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=partial_prefix(path), dir=path.absolute().parent)
         os.close(handle)
         partial = Path(name)
         try:
-            writer_for(path)(catalog, partial)
+            yield partial
             finish(partial, path)
         finally:
             partial.unlink(missing_ok=True)

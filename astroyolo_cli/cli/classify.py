@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from .options import COLUMNS, DEVICE, ENGINE, OUTPUT, OVERWRITE, QUIET, READING, WEIGHTS, options
+from .progress import progress_bars
 
 
 @click.command()
@@ -52,8 +53,8 @@ def classes_of_cutouts(inputs, _, reading, network, quiet):
     bands = reading.pop("bands")
     fields = cutout_inputs(inputs, bands)
     opened, made = open_network(*network)
-    with bar(len(fields), quiet) as advance:
-        table, failed = classify_cutouts(fields, opened, reading, lambda: advance(1))
+    with progress_bars(quiet) as track:
+        table, failed = classify_cutouts(fields, opened, reading, track("classify", len(fields)))
     table.meta["provenance"] |= made
     return table, failed
 
@@ -69,8 +70,8 @@ def classes_at_positions(inputs, catalog, reading, network, quiet):
     frame = read_field(fields[0], **reading)
     xy, ids = read_positions(catalog, frame)
     opened, made = open_network(*network)
-    with bar(len(xy), quiet) as advance:
-        table = classify_positions(frame, xy, opened, fields[0].name, ids, advance)
+    with progress_bars(quiet) as track:
+        table = classify_positions(frame, xy, opened, fields[0].name, ids, track("classify", len(xy)))
     table.meta["provenance"] |= made
     return table, 0
 
@@ -83,21 +84,3 @@ def open_network(weights: str, engine: str, device: str):
 
     path = locate(weights)
     return open_engine(path, engine, device), {"weights": weights, "weights_sha256": checksum(path)}
-
-
-def bar(total: int, quiet: bool):
-    """A context that gives a function that moves a bar on; none where standard error is no terminal."""
-    import contextlib
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    @contextlib.contextmanager
-    def shown():
-        console = Console(stderr=True)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-            task = progress.add_task("classify", total=total)
-            yield lambda n: progress.advance(task, n)
-
-    return shown()

@@ -24,17 +24,12 @@ def convert(checkpoint, output, overwrite, quiet):
       astroyolo train --sg fields/ --ds cutouts/ -o run --weights nano-coco.safetensors
       astroyolo convert yolox_s.pth -o s-coco.safetensors --overwrite
     """
-    from ..errors import OutputError
-
     check_weights_output(output, overwrite)
     from ..model.checkpoint import save
     from ..model.convert import convert as convert_checkpoint
 
     model, card = convert_checkpoint(checkpoint)
-    try:
-        save(model, card, output)
-    except OSError as error:
-        raise OutputError(f"{output}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+    save(model, card, output)
     if not quiet:
         click.echo(f"{output}: size {card.size}, from {checkpoint.name}", err=True)
 

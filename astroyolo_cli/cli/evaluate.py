@@ -47,8 +47,9 @@ def evaluate(output, overwrite, quiet, **given):
     check_folder(output, overwrite)
     from ..evaluate.run import evaluate as run
     from .detect import notes_as_lines
+    from .progress import progress_bars
 
-    with notes_as_lines(), progress(quiet) as track:
+    with notes_as_lines(), progress_bars(quiet) as track:
         scores = run(track=track, **given)
     page = write_report(scores, output)
     if not quiet:
@@ -67,28 +68,6 @@ def check_given(given: dict) -> None:
         raise click.UsageError(
             f"--tile {given['tile']}: must be a multiple of 32 and more than --overlap {given['overlap']}; try 512 and 128"
         )
-
-
-def progress(quiet: bool):
-    """A context that gives a function (what, total) -> advance; a bar on standard error if that is a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    @contextmanager
-    def bars():
-        console = Console(stderr=True)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as shown:
-
-            def track(what: str, total: int):
-                task = shown.add_task(what, total=total)
-                return lambda: shown.advance(task)
-
-            yield track
-
-    return bars()
 
 
 def summarise(scores: dict, page: Path) -> None:

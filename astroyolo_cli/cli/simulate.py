@@ -52,9 +52,12 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
     """
     from astroyolo_cli.simulate import write_ds, write_injected, write_sg
 
+    from .progress import progress_bars
+
     _refuse_to_overwrite(out, overwrite)
     frames = _frames(sky, bands, kind)
-    with _progress(len(frames) or count, quiet) as advance:
+    with progress_bars(quiet) as track:
+        advance = track("simulating", len(frames) or count)
         if frames:
             sources = write_injected(out, frames, count, seed, workers, advance, size)
         elif kind == "sg":
@@ -83,21 +86,3 @@ def _refuse_to_overwrite(out: Path, overwrite: bool) -> None:
 
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputError(f"{out} is not empty: choose another folder or add --overwrite")
-
-
-def _progress(total: int, quiet: bool):
-    """A context that gives a function to call once an item; a bar on standard error if that is a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    @contextmanager
-    def bar():
-        console = Console(stderr=True)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
-            task = progress.add_task("simulating", total=total)
-            yield lambda: progress.advance(task)
-
-    return bar()
