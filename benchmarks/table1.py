@@ -23,8 +23,8 @@ from astroyolo_cli.train.watch import Lines
 TEST_PART = 5  # one cutout in so many is for the test
 TEST_FIELDS, TEST_SEED = 40, 90_001
 TRAIN_FIELDS, TRAIN_SEED = 500, 101
-SAMPLES = 750  # images from each set in an epoch
-TEACHERS_PART = 0.25  # of a row's images goes to each teacher
+SAMPLES = 1000  # images from each set in an epoch, as the paper
+TEACHERS_PART = 0.2  # of a row's images goes to each teacher
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import InputError, OutputError
 from astroyolo_cli.evaluate import average_precision as ap
 from astroyolo_cli.evaluate import catalogs, classes, counts, matching
-from astroyolo_cli.evaluate.cutouts import opinions, picture_files, score_cutouts
+from astroyolo_cli.evaluate.cutouts import opinions, score_cutouts
 from astroyolo_cli.evaluate.fields import score_fields
-from astroyolo_cli.evaluate.truth import Truth, one_of_close_pairs, read_truth, true_folders
+from astroyolo_cli.evaluate.truth import Truth, one_of_close_pairs, read_truth, true_fields
+from astroyolo_cli.train.cutouts import labelled_images
 from conftest import FakeEngine, star
 
 
@@ -281,8 +282,8 @@ def write_set(folder, xy, kinds, ignore=None, seeing=True):
 def test_truth_is_read_with_the_psf_of_the_header(tmp_path):
     write_set(tmp_path / "set_4", [(30, 40), (90, 60)], ["star", "galaxy"], [False, True])
     write_set(tmp_path / "set_10", [(30, 40)], ["star"], seeing=False)
-    assert [folder.name for folder in true_folders(tmp_path)] == ["set_4", "set_10"]
-    truth, blind = (read_truth(folder) for folder in true_folders(tmp_path))
+    truth, blind = (field.read_truth() for field in true_fields(tmp_path))
+    assert (truth.name, blind.name) == ("set_4", "set_10")
     assert truth.fwhm == pytest.approx(4) and np.isnan(blind.fwhm)
     assert truth.boxes.tolist() == [[24, 34, 36, 46], [84, 54, 96, 66]] and truth.mag.tolist() == [15.1, 15.1]
     assert truth.is_galaxy.tolist() == [False, True] and truth.ignore.tolist() == [False, True]
@@ -433,17 +434,12 @@ def write_pictures(root, smooth=3, disk=2):
 
 def test_cutouts_are_judged_by_the_galaxy_in_their_centre(tmp_path):
     write_pictures(tmp_path)
-    files, is_disk = picture_files(tmp_path)
+    images = labelled_images(tmp_path, 0.5, lambda line: None)
+    files, is_disk = [image.path for image in images], np.array([image.label == 1 for image in images])
     said = opinions(files, Morphologist([(40, 40, 87, 87), (0, 0, 20, 20)], score=0.4), lambda: None)
     scores = score_cutouts(said, is_disk, 0.3, np.random.default_rng(0))
     assert scores["confusion"] == [[3, 0], [0, 2]] and scores["auc"] == 1 and scores["detected"] == 5
     assert score_cutouts(said, is_disk, 0.5, np.random.default_rng(0))["accuracy_of_detected"] is None
-
-
-def test_a_folder_without_disks_is_named(tmp_path):
-    write_pictures(tmp_path, disk=0)
-    with pytest.raises(InputError, match="disk"):
-        picture_files(tmp_path)
 
 
 # The command
@@ -481,6 +477,39 @@ def test_the_report_is_whole_escaped_and_strict(tmp_path, network):
     assert not list((tmp_path / "report").glob("*.partial"))
     again = evaluate(*arguments, "-o", tmp_path / "report")
     assert isinstance(again.exception, OutputError) and "--overwrite" in str(again.exception)
+
+
+def coco_labels(root):
+    """The set as one COCO image, its boxes counted from the pixels' corners."""
+    boxes = [(24.5, 34.5, 12, 12), (84.5, 54.5, 12, 12)]
+    annotations = [{"id": i, "image_id": 5, "category_id": i, "bbox": box} for i, box in enumerate(boxes)]
+    categories = [{"id": 0, "name": "star"}, {"id": 1, "name": "galaxy"}]
+    images = [{"id": 5, "file_name": "a_r.fits"}]
+    (root / "labels.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def yolo_labels(root):
+    rows = [(0, 30.5 / 160, 40.5 / 128, 12 / 160, 12 / 128), (1, 90.5 / 160, 60.5 / 128, 12 / 160, 12 / 128)]
+    (root / "a_r.txt").write_text("".join(" ".join(map(str, row)) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("write_labels", [coco_labels, yolo_labels])
+def test_fields_of_every_layout_and_votes_are_scored(tmp_path, network, write_labels):
+    write_set(tmp_path / "set_0", [(30, 40), (90, 60)], ["star", "galaxy"])
+    (tmp_path / "sg").mkdir()
+    (tmp_path / "set_0" / "img_r.fits").rename(tmp_path / "sg" / "a_r.fits")
+    write_labels(tmp_path / "sg")
+    write_pictures(tmp_path / "ds" / "images")
+    votes = "filename,smooth-or-featured-dr5_smooth,smooth-or-featured-dr5_featured-or-disk\n"
+    votes += "smooth/0.png,9,1\nsmooth/1.jpg,2,8\ndisk/0.png,1,9\ndisk/9.png,1,9\n"
+    (tmp_path / "ds" / "votes.csv").write_text(votes)
+    result = evaluate("--sg", tmp_path / "sg", "--ds", tmp_path / "ds", "--views", 1, "-o", tmp_path / "report")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "1 of 4 images are missing and left out" in result.stderr
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert scores["about"]["true sources"] == "2 sources (1 galaxies), 0 ignored"
+    assert scores["fields"]["nano"]["completeness"]["k"] == 2 and scores["fields"]["nano"]["average_precision"]["AP50"] > 0
+    assert [sum(row) for row in scores["cutouts"]["nano"]["confusion"]] == [1, 2]
 
 
 def test_catalogs_alone_need_no_network(tmp_path):

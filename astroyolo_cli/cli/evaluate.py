@@ -10,8 +10,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.option("--sg", type=FOLDER, help="Fields with known sources: DIR/set_N/img_{g,r,z}.fits with truth.fits or masks.fits.")
-@click.option("--ds", type=FOLDER, help="Pictures of one galaxy each, below DIR/smooth/ and DIR/disk/.")
+@click.option("--sg", type=FOLDER, help="Fields with known sources, in any layout that train reads.")
+@click.option("--ds", type=FOLDER, help="Pictures of one galaxy each, in any layout that train reads.")
 @click.option(
     "--catalog", "catalogs", multiple=True, metavar="[NAME=]FILES",
     help="Catalogs of another tool for the fields of --sg: a file a field (set_N in its path), or one file with a column field. "
@@ -50,7 +50,7 @@ def evaluate(output, overwrite, quiet, **given):
     from .progress import progress_bars
 
     with notes_as_lines(), progress_bars(quiet) as track:
-        scores = run(track=track, **given)
+        scores = run(track=track, tell=lambda line: click.echo(line, err=True), **given)
     page = write_report(scores, output)
     if not quiet:
         summarise(scores, page)

@@ -11,8 +11,6 @@ import numpy as np
 from ..central import central_sources
 from ..errors import InputError
 
-FOLDERS = ("smooth", "disk")
-PICTURES = (".png", ".jpg", ".jpeg")
 MIDDLE = 256  # pixels around the centre that are looked at
 SIDE = 128  # pixels to which they are shrunk: the middle one of the sizes in training
 BATCH = 16
@@ -29,22 +27,6 @@ class Opinion:
 
     p_disk: float
     score: float
-
-
-def picture_files(root: Path) -> tuple[list[Path], np.ndarray]:
-    """The pictures below ``smooth/`` and ``disk/``, and (n,) bool is_disk.
-
-    Raises:
-        InputError: if one of the folders has none.
-    """
-    files, is_disk = [], []
-    for number, folder in enumerate(FOLDERS):
-        mine = sorted(p for p in (root / folder).rglob("*") if p.suffix.lower() in PICTURES)
-        if not mine:
-            raise InputError(f"{root / folder}: no PNG or JPEG pictures; --ds needs both DIR/smooth/ and DIR/disk/")
-        files += mine
-        is_disk += [bool(number)] * len(mine)
-    return files, np.array(is_disk)
 
 
 def shown(path: Path) -> np.ndarray:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ..inputs import resolve
 from ..read import read_field
 from .average_precision import average_precision
 from .catalogs import EDGES, Found, column, positions
 from .classes import balanced_accuracy, bootstrap, brier, class_scores, confusion, expected_calibration_error, ratio, reliability
 from .counts import fraction_scores, magnitude_edges, none_if_infinite, residual_scores
 from .matching import OUTSIDE, Match, match_field, radius_of
-from .truth import Truth
+from .truth import TrueField, Truth
 
 LOWEST = 0.01  # score down to which the network is asked: a threshold before it would flatter the average precision
 
@@ -46,14 +44,14 @@ class Outcome:
     true: np.ndarray
 
 
-def network_catalogs(folders: list[Path], engine, settings, advance: Callable[[], None]) -> dict[str, Found]:
+def network_catalogs(fields: list[TrueField], truths: list[Truth], engine, settings, advance: Callable[[], None]) -> dict[str, Found]:
     """Field -> what the network finds in it. ``settings`` (pipeline.DetectSettings) should go down to ``LOWEST``."""
     from ..pipeline import detect
 
     catalogs = {}
-    for folder in folders:
-        frame = read_field(resolve([str(folder)])[0])
-        catalogs[folder.name] = found_of_catalog(detect(frame, engine, settings).catalog)
+    for field, truth in zip(fields, truths):
+        frame = read_field(field.find_image())
+        catalogs[truth.name] = found_of_catalog(detect(frame, engine, settings).catalog)
         advance()
     return catalogs
 

@@ -12,7 +12,7 @@ from .average_precision import IOUS, MAX_DETS, coco_evaluator
 from .catalogs import by_field
 from .fields import LOWEST, network_catalogs, score_fields
 from .plots import new_figure
-from .truth import read_truth, true_folders
+from .truth import true_fields
 
 SCHEMA = 1  # of scores.json
 
@@ -20,9 +20,9 @@ SCHEMA = 1  # of scores.json
 def evaluate(
     *, sg: Path | None, ds: Path | None, catalogs: tuple[str, ...], weights: str, network: bool, min_score: float, radius: float,
     limit: int | None, seed: int, tile: int, overlap: int, max_det: int, views: int, device: str, engine: str,
-    track: Callable[[str, int], Callable[[], None]],
+    track: Callable[[str, int], Callable[[], None]], tell: Callable[[str], None] = lambda line: None,
 ) -> dict:  # fmt: skip
-    """All scores, as scores.json holds them: ``fields`` and ``cutouts``, by tool; ``about`` says of what."""
+    """All scores, as scores.json holds them: ``fields`` and ``cutouts``, by tool; ``about`` says of what, ``tell`` what was left out."""
     new_figure(1)  # what is not installed is said before the work
     rng = np.random.default_rng(seed)
     asked = {"min_score": min_score, "radius": radius, "seed": seed, "views": views, "tile": tile, "lowest_score": LOWEST}
@@ -30,16 +30,16 @@ def evaluate(
     opened = open_network(weights, engine, device) if network else None
     if sg:
         coco_evaluator()
-        folders = true_folders(sg)[:limit]
-        truths = [read_truth(folder) for folder in folders]
+        fields = true_fields(sg, tell)[:limit]
+        truths = [field.read_truth() for field in fields]
         tools = dict(by_field(given, [truth.name for truth in truths]) for given in catalogs)
         if opened:
-            found = network_catalogs(folders, opened, network_settings(tile, overlap, max_det, views), track("fields", len(folders)))
+            found = network_catalogs(fields, truths, opened, network_settings(tile, overlap, max_det, views), track("fields", len(fields)))
             tools = {Path(weights).stem: found} | tools
         scores["about"] |= about_fields(sg, truths)
         scores["fields"] = {name: score_fields(truths, found, min_score, radius, rng) for name, found in tools.items()}
     if ds and opened:
-        scores |= cutout_scores(ds, opened, weights, min_score, limit, rng, track, scores["about"])
+        scores |= cutout_scores(ds, opened, weights, min_score, limit, rng, track, tell, scores["about"])
     scores["about"] |= about_network(weights, opened)
     return scores
 
@@ -64,12 +64,14 @@ def about_fields(sg: Path, truths: list) -> dict[str, str]:
     return {"fields": f"{len(truths)} of {sg.name}", "true sources": counts}
 
 
-def cutout_scores(ds, opened, weights, min_score, limit, rng, track, about) -> dict:
-    from .cutouts import BATCH, SIDE, opinions, picture_files, score_cutouts
+def cutout_scores(ds, opened, weights, min_score, limit, rng, track, tell, about) -> dict:
+    from ..train.cutouts import labelled_images
+    from ..train.formats_votes import VOTE_THRESHOLD
+    from .cutouts import BATCH, SIDE, opinions, score_cutouts
 
-    files, is_disk = picture_files(ds)
-    chosen = np.sort(rng.permutation(len(files))[:limit])
-    files, is_disk = [files[i] for i in chosen], is_disk[chosen]
+    images = labelled_images(ds, VOTE_THRESHOLD, tell)
+    images = [images[i] for i in np.sort(rng.permutation(len(images))[:limit])]
+    files, is_disk = [image.path for image in images], np.array([image.label == 1 for image in images])
     said = opinions(files, opened, track("pictures", -(-len(files) // BATCH)))
     about |= {"pictures": f"{len(files)} of {ds.name}, {int(is_disk.sum())} disks, shown {SIDE} pixels wide"}
     return {"cutouts": {Path(weights).stem: score_cutouts(said, is_disk, min_score, rng)}}

@@ -1,18 +1,23 @@
-"""What is true of a field: the sets of D_sg, as ``astroyolo simulate`` and Astro R-CNN write them."""
+"""What is true of a field of D_sg, in any of its layouts."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
 from ..errors import InputError, reason_of
-from ..read import BROKEN_FILE, read_image
+from ..inputs import FieldInput, resolve
+from ..read import BROKEN_FILE, read_field, read_image
+from ..train.fields import field_entries
 from ..train.formats_sets import set_folders, sources_of_masks
 from ..train.images import one_of
+from ..train.samples import Entry, Sources
 
 SAME = 0.5  # FWHM: two sources closer than this are one to every instrument
 HEADER_BANDS = ("r", "g", "z", "i")  # whose header says what the PSF is
@@ -46,16 +51,38 @@ class Truth:
         return len(self.xy)
 
 
-def true_folders(root: Path) -> list[Path]:
-    """The ``set_N`` folders in the order of N, which may have gaps.
+@dataclass(frozen=True)
+class TrueField:
+    """A field whose sources are known.
+
+    Attributes:
+        find_image: -> its files.
+        read_truth: -> its sources.
+    """
+
+    find_image: Callable[[], FieldInput]
+    read_truth: Callable[[], Truth]
+
+
+def true_fields(root: Path, tell: Callable[[str], None] = lambda line: None) -> list[TrueField]:
+    """The ``set_N`` folders in the order of N, which may have gaps; else the images of a COCO JSON or with YOLO txt labels.
 
     Raises:
         InputError: if there are none.
     """
-    found = set_folders(root)
-    if not found:
-        raise InputError(f"{root}: no set_N folders; --sg needs DIR/set_N/img_g.fits, img_r.fits, img_z.fits and truth.fits or masks.fits")
-    return found
+    if folders := set_folders(root):
+        return [TrueField(partial(first_field, folder), partial(read_truth, folder)) for folder in folders]
+    return [TrueField(entry.find_image, partial(truth_of_entry, entry)) for entry in field_entries(root, tell)]
+
+
+def first_field(folder: Path) -> FieldInput:
+    """All bands of a set, as ``astroyolo detect`` reads the folder."""
+    return resolve([str(folder)])[0]
+
+
+def truth_of_entry(entry: Entry) -> Truth:
+    """Boxes and classes alone, with the size of the image to judge them by."""
+    return truth_of_boxes(entry.read_sources(read_field(entry.find_image()).shape), entry.name, np.nan)
 
 
 def read_truth(folder: Path) -> Truth:
@@ -117,8 +144,11 @@ def galaxies(path: Path, classes) -> np.ndarray:
 
 
 def truth_of_masks(path: Path, name: str, fwhm: float, shape: tuple[int, int]) -> Truth:
+    return truth_of_boxes(sources_of_masks(path, shape), name, fwhm)
+
+
+def truth_of_boxes(sources: Sources, name: str, fwhm: float) -> Truth:
     """Boxes and classes alone; a source lies in the middle of its box."""
-    sources = sources_of_masks(path, shape)
     boxes = np.asarray(sources.boxes, np.float64)
     unknown = np.full(len(boxes), np.nan)
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2

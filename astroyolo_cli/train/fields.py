@@ -13,6 +13,7 @@ from ..errors import InputError
 from .formats_coco import coco_entries
 from .formats_sets import set_entries
 from .formats_yolo import yolo_entries
+from .images import signals_of
 from .samples import Entry, Field, Sources, is_fresh, name_hash, split, written_whole
 
 LAYOUTS = (coco_entries, set_entries, yolo_entries)  # the first that fits a folder reads it
@@ -31,7 +32,7 @@ def field_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
 
 def decode(entry: Entry) -> tuple[np.ndarray, Sources]:
     """(3, H, W) float16 signals of a field, and its sources."""
-    signals = np.clip(entry.read_signals(), -6e4, 6e4).astype(np.float16)
+    signals = np.clip(signals_of(entry.find_image()), -6e4, 6e4).astype(np.float16)
     return signals, entry.read_sources(signals.shape[1:])
 
 

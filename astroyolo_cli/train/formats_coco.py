@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..inputs import FieldInput
-from .images import image_at, signals_of, size_of
+from .images import image_at, size_of
 from .samples import Entry, Sources, cut_to_image, some_of, sources_of
 
 LABELS = {"star": 0, "stars": 0, "galaxy": 1, "galaxies": 1}
@@ -29,7 +29,7 @@ def coco_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
             if image is None:
                 missing.append(name)
             else:
-                entries.append(Entry(name, (*image.paths, path), partial(signals_of, image), read_sources))
+                entries.append(Entry(name, (*image.paths, path), partial(place, root, name), read_sources))
     if missing and not entries:
         raise InputError(f"{home[missing[0]]}: none of its {len(missing)} images is there, such as {missing[0]}; put them below {root}")
     if missing:

@@ -18,7 +18,7 @@ from astropy.io import fits
 from ..errors import InputError, reason_of
 from ..inputs import FieldInput
 from ..read import BROKEN_FILE
-from .images import BANDS, one_of, signals_of, size_of
+from .images import BANDS, one_of, size_of
 from .samples import Entry, Sources, cut_to_image, sources_of
 
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
@@ -40,15 +40,15 @@ def set_entry(folder: Path) -> Entry:
     truth = one_of(folder, "truth.fits") or one_of(folder, "masks.fits")
     images = [path for band in BANDS if (path := one_of(folder, f"img_{band}.fits"))]
     files = (*images, truth) if truth else tuple(images)
-    return Entry(folder.name, files, partial(signals_of_set, folder), partial(sources_of_set, folder))
+    return Entry(folder.name, files, partial(image_of_set, folder), partial(sources_of_set, folder))
 
 
-def signals_of_set(folder: Path) -> np.ndarray:
+def image_of_set(folder: Path) -> FieldInput:
     paths = tuple(one_of(folder, f"img_{band}.fits") for band in BANDS)
     if None in paths:
         name = f"img_{BANDS[paths.index(None)]}.fits"
         raise InputError(f"{folder}: no {name} (nor .gz, .fz, .bz2); a set has img_g, img_r and img_z")
-    return signals_of(FieldInput(paths, BANDS, folder.name))
+    return FieldInput(paths, BANDS, folder.name)
 
 
 def sources_of_set(folder: Path, shape: tuple[int, int]) -> Sources:

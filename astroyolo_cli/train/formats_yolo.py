@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..inputs import FieldInput
-from .images import ENDINGS, image_at, signals_of
+from .images import ENDINGS, image_at
 from .samples import Entry, Sources, cut_to_image, some_of, sources_of
 
 CLASSES = ("star", "galaxy")
@@ -28,7 +28,7 @@ def yolo_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
     if unlabelled := images_without_labels(root, found):
         tell(f"{root}: {len(unlabelled)} images have no label file and are left out: {some_of(unlabelled)}")
     return [
-        Entry(str(text.relative_to(root)), (*image.paths, text), partial(signals_of, image), partial(sources_of_text, text, classes))
+        Entry(str(text.relative_to(root)), (*image.paths, text), partial(image_of_labels, text), partial(sources_of_text, text, classes))
         for text, image in found
     ]
 

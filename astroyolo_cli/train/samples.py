@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..inputs import FieldInput
 
 HELD_OUT = 20  # one in so many is for validation
 SIZE = 512  # pixels of a training image
@@ -58,13 +59,13 @@ class Entry:
     Attributes:
         name: its own within its folder; decides whether it is held out.
         files: all that it is read from; a cache older than any of them is made again.
-        read_signals: -> (3, H, W) float32 above the sky in units of the noise, reddest first.
+        find_image: -> the files of its pixels; an InputError names one that is missing.
         read_sources: (H, W) -> its sources.
     """
 
     name: str
     files: tuple[Path, ...]
-    read_signals: Callable[[], np.ndarray]
+    find_image: Callable[[], FieldInput]
     read_sources: Callable[[tuple[int, int]], Sources]
 
 
