@@ -29,7 +29,7 @@ from .columns import (
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .frame import Frame
 from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
-from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, elliptical_distance, owners, shapes_of, window
+from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, elliptical_distance, over_edges, owners, shapes_of, window
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None) -> Table:
@@ -50,7 +50,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     flags = flags_of(frame, found, boxes, owner)
     with np.errstate(all="ignore"):
         together = all_bands(list(light.values()))
-        shapes = shapes_of(together, boxes, found.p_galaxy)
+        shapes = shapes_of(together, over_edges(boxes, frame.shape), found.p_galaxy)
         sound = sound_stars(found, flags) & np.isfinite(shapes.x_err)
         stars = {band: star_profile(one, shapes, sound) for band, one in light.items()}
         width = fwhm or stars[frame.reference].fwhm

@@ -3,8 +3,8 @@
 Sources of similar size are cut out as one (n, side, side) array and measured together, so that no step loops over sources.
 
 Neighbours: a pixel belongs to the detection whose box is nearest, in units of that box's half sides (elliptical distance), up to
-``OWN`` of them. Pixels of neighbours and bad pixels take the value opposite the source's centre, or of empty sky where
-that one is a neighbour's, bad or outside too (SExtractor's MASK_TYPE CORRECT).
+``OWN`` of them. Pixels of neighbours, bad ones and those outside of the frame take the value opposite the source's centre, or of
+empty sky where that one is a neighbour's, bad or outside too (SExtractor's MASK_TYPE CORRECT).
 """
 
 from __future__ import annotations
@@ -47,14 +47,13 @@ class Light:
 
 @dataclass(frozen=True)
 class Stamps:
-    """The surroundings of n sources of similar size; pixels outside of the frame are empty sky.
+    """The surroundings of n sources of similar size.
 
     Attributes:
         data: (n, s, s) float64 counts above the sky.
         variance: (n,) of the sky in a pixel.
         x, y: (n, s) pixel coordinates in the frame, of the columns and of the rows.
-        foreign: (n, s, s) bool, pixels of neighbours and bad ones.
-        outside: (n, s, s) bool, pixels outside of the frame.
+        foreign: (n, s, s) bool, pixels of neighbours, bad ones and those outside of the frame.
     """
 
     data: np.ndarray
@@ -62,7 +61,6 @@ class Stamps:
     x: np.ndarray
     y: np.ndarray
     foreign: np.ndarray
-    outside: np.ndarray
 
     def offsets(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1, s) and (n, s, 1) distances in x and y from ``place`` (n, 2)."""
@@ -116,6 +114,17 @@ def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.
     return owner
 
 
+def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes that end at an edge of the frame, extended over it until they are square, to twice their side at most.
+
+    The middle of what can be seen of a source is not its own.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    missing = np.clip(sides[:, ::-1] - sides, 0, sides)
+    low, high = boxes[:, :2] <= -0.4, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.6
+    return boxes + np.concatenate([-missing * (low & ~high), missing * (high & ~low)], axis=1)
+
+
 def window(box: np.ndarray, reach: float, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the pixels up to ``reach`` half sides from a box's middle, cut at the frame; one pixel at least."""
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * reach
@@ -156,16 +165,16 @@ def cut(light: Light, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
     where = row[:, :, None] * width + column[:, None, :]
     outside = (y != row)[:, :, None] | (x != column)[:, None, :]
     owner = light.owner.ravel()[where]
-    foreign = (owner != rows[:, None, None]) & (owner != -1) & ~outside
-    data = np.where(outside, 0, light.data.ravel()[where]).astype(np.float64)
+    foreign = ((owner != rows[:, None, None]) & (owner != -1)) | outside
+    data = light.data.ravel()[where].astype(np.float64)
     variance = light.variance[row[:, half], column[:, half]].astype(np.float64) * light.scale**2
-    stamps = Stamps(data, variance, x.astype(float), y.astype(float), foreign, outside)
+    stamps = Stamps(data, variance, x.astype(float), y.astype(float), foreign)
     mirror(stamps, place)
     return stamps
 
 
 def mirror(stamps: Stamps, place: np.ndarray) -> None:
-    """Replace foreign pixels, in place, by those opposite ``place``; by 0 where these are foreign or outside too."""
+    """Replace foreign pixels, in place, by those opposite ``place``; by 0 where these are foreign or out of the stamp."""
     some = np.flatnonzero(stamps.foreign.any(axis=(1, 2)))
     if not len(some):
         return
@@ -174,7 +183,7 @@ def mirror(stamps: Stamps, place: np.ndarray) -> None:
     row = np.rint(2 * (place[some, 1:] - stamps.y[some, :1])).astype(int) - np.arange(n)
     opposite = some[:, None, None], np.clip(row, 0, n - 1)[:, :, None], np.clip(column, 0, n - 1)[:, None, :]
     inside = ((row >= 0) & (row < n))[:, :, None] & ((column >= 0) & (column < n))[:, None, :]
-    good = inside & ~(stamps.foreign | stamps.outside)[opposite]
+    good = inside & ~stamps.foreign[opposite]
     stamps.data[some] = np.where(stamps.foreign[some], np.where(good, stamps.data[opposite], 0), stamps.data[some])
 
 

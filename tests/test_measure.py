@@ -326,6 +326,19 @@ def test_bad_pixels_are_mirrored():
     assert b["flags"][7] & BAD_PIXELS and b["flux"][7] == pytest.approx(a["flux"][7], rel=0.02)
 
 
+@pytest.mark.parametrize("x", [0.3, 1.5, 3.0])
+def test_a_star_that_the_edge_cuts_is_where_it_is(x):
+    """The middle of what can be seen of it is up to 4 pixels away."""
+    shape, half, places = (200, 120), 8.5, [(x, 40.0), (119 - x, 80.2), (60.4, x), (30.1, 199 - x)]
+    image = sum(star(shape, *place, 4, 3000) for place in places) + np.random.default_rng(4).normal(0, 1, shape)
+    seen = np.array(around(places, half)).clip(-0.5, [119.5, 199.5, 119.5, 199.5])
+    frame = make_frame({"r": image})
+    catalog = measure(frame, detections(seen), flat(frame))
+    away = np.hypot(catalog["x"] - np.array(places)[:, 0], catalog["y"] - np.array(places)[:, 1])
+    assert (away < 0.5).all(), away
+    assert catalog["flux"] == pytest.approx(3000, rel=0.15)
+
+
 def test_weights_give_the_errors():
     image, places = star_field(n=25, flux=3000)
     plain = make_frame({"r": image})
