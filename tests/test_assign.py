@@ -21,9 +21,9 @@ def slow_iou(a, b):
     return overlap / max(area(a) + area(b) - overlap, 1e-9)
 
 
-def plain_simota(boxes, objectness, classes, truth, labels):
+def plain_simota(boxes, objectness, classes, truth, labels, levels=STRIDES):
     """cell -> source for one image, by the words of the paper and YOLOX's rule for candidates."""
-    cells = [(x, y, s) for s in STRIDES for y in range(SIZE[0] // s) for x in range(SIZE[1] // s)]
+    cells = [(x, y, s) for s in levels for y in range(SIZE[0] // s) for x in range(SIZE[1] // s)]
     wishes = {}
     for source, (box, label) in enumerate(zip(truth, labels)):
         cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
@@ -46,9 +46,10 @@ def plain_simota(boxes, objectness, classes, truth, labels):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("crowd", [1, 12, 60])
-def test_assignment_equals_plain_simota(seed, crowd):
+@pytest.mark.parametrize("levels", [STRIDES, (4, *STRIDES)])
+def test_assignment_equals_plain_simota(seed, crowd, levels):
     rng = torch.Generator().manual_seed(seed)
-    corners, strides = grid(*SIZE)
+    corners, strides = grid(*SIZE, levels)
     raw = torch.randn(2, len(strides), 5, generator=rng) * 0.7
     classes = torch.randn(2, len(strides), 2, generator=rng)
     boxes = decode(raw, corners, strides)
@@ -61,7 +62,7 @@ def test_assignment_equals_plain_simota(seed, crowd):
     for number in range(2):
         mine = image == number
         expected = plain_simota(
-            boxes[number].tolist(), raw[number, :, 4].tolist(), classes[number].numpy(), truth[mine].tolist(), labels[mine].tolist()
+            boxes[number].tolist(), raw[number, :, 4].tolist(), classes[number].numpy(), truth[mine].tolist(), labels[mine].tolist(), levels
         )
         here = found.image == number
         got = dict(zip(found.cell[here].tolist(), (found.source[here] - number * crowd).tolist()))

@@ -6,7 +6,8 @@ from torch import nn
 
 from astroyolo_cli.model.decoding import boxes_of, cell_grid
 from astroyolo_cli.model.heads import HEADS
-from astroyolo_cli.model.network import SIZES, AstroYOLO, decode, grid
+from astroyolo_cli.model.levels import strides_of
+from astroyolo_cli.model.network import SIZES, AstroYOLO, decode, grid, with_p2
 
 # YOLOX's own: backbone and neck of its release 0.1.1
 PARAMETERS = {"nano": 807_392, "tiny": 3_968_400, "s": 7_047_360, "m": 21_032_160, "l": 46_599_040, "x": 87_204_000}
@@ -16,7 +17,7 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", PARAMETERS)
 def test_backbone_and_neck_have_yolox_parameters(size):
     with torch.device("meta"):
         model = AstroYOLO(size)
@@ -42,11 +43,27 @@ def test_batch_normalisation_is_yolox():
     assert {(m.eps, m.momentum) for m in norms} == {(1e-3, 0.03)}
 
 
+@pytest.mark.parametrize("size, strides", [("nano", (8, 16, 32)), ("nano-p2", (4, 8, 16, 32))])
 @pytest.mark.parametrize("height, width", [(64, 96), (512, 512)])
-def test_shapes(height, width):
-    cells = sum((height // s) * (width // s) for s in (8, 16, 32))
-    outputs = AstroYOLO("nano").eval()(torch.zeros(2, 3, height, width))
+def test_shapes(height, width, size, strides):
+    cells = sum((height // s) * (width // s) for s in strides)
+    outputs = AstroYOLO(size).eval()(torch.zeros(2, 3, height, width))
+    assert strides_of(cells, height, width) == SIZES[size].strides == strides
     assert {name: tuple(o.shape) for name, o in outputs.items()} == {name: (2, cells, n) for name, n in HEADS.items()}
+
+
+def test_p2_is_slim_and_leaves_the_other_levels_alone():
+    torch.manual_seed(0)
+    plain = AstroYOLO("nano").eval()
+    fine, image = with_p2(plain).eval(), torch.rand(1, 3, 96, 64)
+    assert fine.size == "nano-p2" and count(fine) < 1.03 * count(plain)
+    with torch.no_grad():
+        before, after = plain(image), fine(image)
+    for head in HEADS:
+        torch.testing.assert_close(after[head][:, 24 * 16 :], before[head])
+    shapes = [{k: v.shape for k, v in head.p2.state_dict().items() if not k.startswith("1.")} for head in fine.heads.values()]
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert after["detection"][0, : 24 * 16, 4].sigmoid().mean() < 0.05  # empty sky to begin with
 
 
 def test_the_stem_equals_focus_and_3x3():

@@ -7,6 +7,7 @@ import click
 
 from .options import DEVICE
 
+SIZES = ("nano", "tiny", "s", "m", "l", "x", "nano-p2", "tiny-p2", "s-p2")
 AUGMENTATIONS = ("depth", "one_band", "two_bands", "stretch", "gradient", "zoom", "blur", "injection", "mixup")
 
 
@@ -70,7 +71,10 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--check", is_flag=True, help="Read the data, say what they are, and stop; exit 1 if they cannot be trained on.")
 @click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
 @click.option("--scheme", default="iterative", show_default=True, help="sequential, alternating, iterative, joint, sg-only or ds-only.")
-@click.option("--size", default="nano", show_default=True, type=click.Choice(["nano", "tiny", "s", "m", "l", "x"]), help="Of the network.")
+@click.option(
+    "--size", default="nano", show_default=True, type=click.Choice(SIZES),
+    help="Of the network; a file of --weights keeps its own, but NAME-p2 adds to a NAME the level of stride 4.",
+)  # fmt: skip
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--samples", default=1000, show_default=True, type=click.IntRange(1), help="Images drawn from each set in an epoch.")
 @click.option(

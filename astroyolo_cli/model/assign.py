@@ -1,7 +1,7 @@
 """SimOTA: which cells shall predict which source (Ge et al. 2021, arXiv:2107.08430, section 2).
 
-Every source has at most 27 candidates, the 3 x 3 cells around its centre at each level, so the whole batch is
-one (n, 27) problem: no loop over images, no dense matrix of sources and cells.
+Every source has few candidates, the 3 x 3 cells around its centre at each level, so the whole batch is
+one (n, 27) problem (36 with P2): no loop over images, no dense matrix of sources and cells.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from .network import STRIDES
+from .levels import STRIDES, strides_of
 
-CANDIDATES = 9 * len(STRIDES)
 MOST_CELLS = 10  # a source takes at most this many cells
 IMPOSSIBLE = 1e9
 
@@ -71,17 +70,17 @@ def paired_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return overlap / (area_a + area_b - overlap).clamp(min=1e-9)
 
 
-def candidate_cells(boxes: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def candidate_cells(boxes: torch.Tensor, height: int, width: int, strides: tuple[int, ...] = STRIDES) -> tuple[torch.Tensor, torch.Tensor]:
     """Cells whose middle lies within 1.5 strides of a box's centre along both axes.
 
     Returns:
-        (n, 27) int64 cell indices, and (n, 27) bool, False where there is no such cell in the image.
+        (n, 9 a level) int64 cell indices, and as many bool, False where there is no such cell in the image.
     """
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2
     around = torch.arange(-1, 2, device=boxes.device)
     dy, dx = (d.reshape(-1) for d in torch.meshgrid(around, around, indexing="ij"))
     cells, exists, first = [], [], 0
-    for stride in STRIDES:
+    for stride in strides:
         rows, columns = height // stride, width // stride
         x = (centers[:, :1] / stride).floor().long() + dx
         y = (centers[:, 1:] / stride).floor().long() + dy
@@ -110,14 +109,15 @@ def assign(
         size: (height, width) of the images in pixels.
     """
     n = len(targets.boxes)
-    cells, exists = candidate_cells(targets.boxes, *size)
-    where = targets.image[:, None].expand(-1, CANDIDATES), cells
+    cells, exists = candidate_cells(targets.boxes, *size, strides_of(boxes.shape[1], *size))
+    candidates = cells.shape[1]
+    where = targets.image[:, None].expand(-1, candidates), cells
     overlap = paired_iou(boxes[where].float(), targets.boxes[:, None]) * exists
     cost = -3 * torch.log(overlap + 1e-8) + _class_cost(objectness[where], classes, where, targets.labels)
     cost = torch.where(exists, cost, IMPOSSIBLE)
     k = overlap.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=1)
     order = cost.argsort(dim=1, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(CANDIDATES, device=order.device).expand(n, -1))
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(candidates, device=order.device).expand(n, -1))
     chosen = (rank < k[:, None]) & exists
     return _resolve_conflicts(chosen, cost, where, overlap, objectness.shape)
 

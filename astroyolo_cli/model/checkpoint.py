@@ -55,7 +55,7 @@ class Card:
     def to_metadata(self) -> dict[str, str]:
         from .heads import HEADS
         from .layers import BN_EPS
-        from .network import STRIDES
+        from .network import SIZES
 
         fixed = {
             "schema": SCHEMA,
@@ -67,7 +67,7 @@ class Card:
             "heads": HEADS,
             "classes": {"star_galaxy": ["star", "galaxy"], "smooth_disk": ["smooth", "disk"]},
             "bn_eps": BN_EPS,
-            "strides": STRIDES,
+            "strides": SIZES[self.size].strides,
             "bands": ["reddest", "middle", "bluest"],
             "stretch": self.stretch.as_dict(),
             "fwhm_range": self.fwhm_range,

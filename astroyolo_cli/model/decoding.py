@@ -9,20 +9,20 @@ import numpy as np
 from ..consensus import consensus, half_turned
 from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
 from .checkpoint import Calibration
+from .levels import STRIDES, strides_of
 
-STRIDES = (8, 16, 32)  # of the neck's three maps
 UNCALIBRATED = Calibration()
 
 
 @lru_cache(maxsize=8)
-def cell_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def cell_grid(height: int, width: int, strides: tuple[int, ...] = STRIDES) -> tuple[np.ndarray, np.ndarray]:
     """Corners (cells, 2) x, y in strides and strides (cells,), in the order of the outputs."""
-    corners, strides = [], []
-    for stride in STRIDES:
+    corners, each = [], []
+    for stride in strides:
         y, x = np.mgrid[: height // stride, : width // stride]
         corners.append(np.stack([x, y], -1).reshape(-1, 2))
-        strides.append(np.full(x.size, stride))
-    return np.concatenate(corners).astype(np.float32), np.concatenate(strides).astype(np.float32)
+        each.append(np.full(x.size, stride))
+    return np.concatenate(corners).astype(np.float32), np.concatenate(each).astype(np.float32)
 
 
 def detections_of_images(engine, images: np.ndarray, least: float, max_det: int, views: int) -> list[Detections]:
@@ -68,7 +68,7 @@ def detections_of_tile(
     score = probability(raw[:, 4])
     rows = np.flatnonzero(score >= least)
     rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
-    corners, strides = (part[rows] for part in cell_grid(*size))
+    corners, strides = (part[rows] for part in cell_grid(*size, strides_of(len(raw), *size)))
     p_galaxy, p_disk = (
         probability(outputs[head][rows, 1] - outputs[head][rows, 0], calibration.get(head, UNCALIBRATED))
         for head in ("star_galaxy", "smooth_disk")

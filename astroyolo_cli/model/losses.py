@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from .assign import Assignment, Targets, assign, paired_iou
-from .network import STRIDES, decode, grid
+from .levels import strides_of
+from .network import decode, grid
 
 BOX_WEIGHT = 5.0  # YOLOX
 UNSURE = 0.5  # |2 p - 1| below which a teacher's opinion is left out
@@ -51,7 +52,7 @@ def heads_losses(
         divisor: sum of the positive cells' weights -> what the losses are divided by; several processes share theirs.
     """
     detection = outputs["detection"]
-    corners, strides = grid(*size, device=detection.device)
+    corners, strides = grid(*size, strides_of(detection.shape[1], *size), detection.device)
     boxes = decode(detection, corners, strides)
     objectness = detection[..., 4].float()
     losses = {}
@@ -96,12 +97,13 @@ def class_loss(logits: torch.Tensor, targets: Targets, found: Assignment) -> tor
 def taught_loss(logits: torch.Tensor, truth: Truth, found: Assignment) -> tuple[torch.Tensor, torch.Tensor]:
     """Cross-entropy of (B, cells, 2) smooth/disk logits with a teacher's opinion at the cells of galaxies, and its weight.
 
-    An opinion weighs |2 p - 1|, and nothing where that is below ``UNSURE``.
+    An opinion weighs |2 p - 1|, and nothing where that is below ``UNSURE``, nor at P2 if the teacher has no such level.
     """
     galaxies = truth.sources.labels[found.source] == 1
     image, cell = found.image[galaxies], found.cell[galaxies]
-    p = truth.taught_disk[image, cell]
-    sureness = (2 * p - 1).abs()
+    cell_of_teacher = cell + truth.taught_disk.shape[1] - logits.shape[1]  # coarse levels come last
+    p = truth.taught_disk[image, cell_of_teacher.clamp(min=0)]
+    sureness = (2 * p - 1).abs() * (cell_of_teacher >= 0)
     weight = sureness * (sureness >= UNSURE) * truth.sources.weights()[found.source[galaxies]]
     each = F.cross_entropy(logits[image, cell].float(), torch.stack([1 - p, p], 1), reduction="none")
     return (each * weight).sum(), weight.sum()
@@ -119,7 +121,7 @@ def l1_loss(detection, wanted, corners, strides, found: Assignment, weight) -> t
 def cells_that_count(truth: Truth, found: Assignment, weight, size: tuple[int, int], shape) -> torch.Tensor:
     """(B, cells) float32 weights of the objectness: 0 on images without source labels and on ignored cells, a source's on its own."""
     cared = truth.has_sources[:, None].float().repeat(1, shape[1])
-    levels = [ignored_cells(truth.ignored, shape[0], size, stride).flatten(1) for stride in STRIDES]
+    levels = [ignored_cells(truth.ignored, shape[0], size, stride).flatten(1) for stride in strides_of(shape[1], *size)]
     cared[torch.cat(levels, 1)] = 0.0
     cared[found.image, found.cell] = weight
     return cared

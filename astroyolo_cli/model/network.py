@@ -1,8 +1,8 @@
-"""The AstroYOLO network: CSPDarknet, SPP, PAFPN and three heads, in YOLOX's sizes."""
+"""The AstroYOLO network: CSPDarknet, SPP, PAFPN and three heads, in YOLOX's sizes, and those with a level P2 of stride 4."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from .heads import HEADS, Head, set_objectness_prior
 from .layers import SPP, ConvBlock, CSPLayer, conv3x3
-
-STRIDES = (8, 16, 32)
+from .levels import P2, STRIDES
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,18 @@ class Size:
         base: channels after the first convolution.
         repeats: bottlenecks of the shallowest stage; also of each stage of the neck.
         depthwise: 3x3 convolutions as depthwise and pointwise pairs.
+        p2: with a slim level of stride 4, for sources of a few pixels.
     """
 
     base: int
     repeats: int
     depthwise: bool = False
+    p2: bool = False
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the levels, finest first."""
+        return (P2, *STRIDES) if self.p2 else STRIDES
 
 
 SIZES = {
@@ -37,10 +43,11 @@ SIZES = {
     "l": Size(64, 3),
     "x": Size(80, 4),
 }
+SIZES |= {f"{name}-p2": replace(SIZES[name], p2=True) for name in ("nano", "tiny", "s")}
 
 
 class Backbone(nn.Module):
-    """CSPDarknet: (B, 3, H, W) to maps of strides 8, 16 and 32."""
+    """CSPDarknet: (B, 3, H, W) to maps of strides 4, 8, 16 and 32."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -52,14 +59,18 @@ class Backbone(nn.Module):
         self.dark4 = nn.Sequential(conv3x3(4 * c, 8 * c, dw, 2), CSPLayer(8 * c, 8 * c, 3 * n, dw, shortcut=True))
         self.dark5 = nn.Sequential(conv3x3(8 * c, 16 * c, dw, 2), SPP(16 * c), CSPLayer(16 * c, 16 * c, n, dw, shortcut=False))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        stride_8 = self.dark3(self.dark2(self.stem(images)))
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        stride_4 = self.dark2(self.stem(images))
+        stride_8 = self.dark3(stride_4)
         stride_16 = self.dark4(stride_8)
-        return stride_8, stride_16, self.dark5(stride_16)
+        return stride_4, stride_8, stride_16, self.dark5(stride_16)
 
 
 class Neck(nn.Module):
-    """PAFPN: what coarse levels know of the surroundings goes down, what fine levels see goes up again."""
+    """PAFPN: what coarse levels know of the surroundings goes down, what fine levels see goes up again.
+
+    P2, where the size has it, only receives: the other levels are those of the size without.
+    """
 
     def __init__(self, size: Size):
         super().__init__()
@@ -72,15 +83,20 @@ class Neck(nn.Module):
         self.up4 = CSPLayer(8 * c, 8 * c, n, dw, shortcut=False)
         self.reduce4 = conv3x3(8 * c, 8 * c, dw, 2)
         self.up5 = CSPLayer(16 * c, 16 * c, n, dw, shortcut=False)
+        self.lateral3 = ConvBlock(4 * c, 2 * c, 1) if size.p2 else None
+        self.down2 = CSPLayer(4 * c, 2 * c, n, dw, shortcut=False) if size.p2 else None
 
-    def forward(self, stride_8, stride_16, stride_32) -> list[torch.Tensor]:
+    def forward(self, stride_4, stride_8, stride_16, stride_32) -> list[torch.Tensor]:
         lateral5 = self.lateral5(stride_32)
         top4 = self.down4(torch.cat([F.interpolate(lateral5, scale_factor=2.0), stride_16], 1))
         lateral4 = self.lateral4(top4)
         out3 = self.down3(torch.cat([F.interpolate(lateral4, scale_factor=2.0), stride_8], 1))
         out4 = self.up4(torch.cat([self.reduce3(out3), lateral4], 1))
         out5 = self.up5(torch.cat([self.reduce4(out4), lateral5], 1))
-        return [out3, out4, out5]
+        if self.down2 is None:
+            return [out3, out4, out5]
+        out2 = self.down2(torch.cat([F.interpolate(self.lateral3(out3), scale_factor=2.0), stride_4], 1))
+        return [out2, out3, out4, out5]
 
 
 class AstroYOLO(nn.Module):
@@ -95,7 +111,8 @@ class AstroYOLO(nn.Module):
         self.size = size
         self.backbone = Backbone(shape)
         self.neck = Neck(shape)
-        self.heads = nn.ModuleDict({name: Head((4 * c, 8 * c, 16 * c), 4 * c, outputs, shape.depthwise) for name, outputs in HEADS.items()})
+        channels, p2 = (4 * c, 8 * c, 16 * c), 2 * c * shape.p2
+        self.heads = nn.ModuleDict({name: Head(channels, 4 * c, outputs, shape.depthwise, p2) for name, outputs in HEADS.items()})
         set_objectness_prior(self.heads["detection"])
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -105,21 +122,28 @@ class AstroYOLO(nn.Module):
             images: (B, 3, H, W) float RGB in [0, 1], reddest band first; H and W multiples of 32.
 
         Returns:
-            head name -> (B, cells, outputs), cells of stride 8, then 16, then 32, row by row. Detection: x, y,
+            head name -> (B, cells, outputs), cells of the finest level first, row by row. Detection: x, y,
             log w, log h in strides, objectness logit; the class heads: a logit a class.
         """
         levels = self.neck(*self.backbone(images))
         return {name: head(levels) for name, head in self.heads.items()}
 
 
-def grid(height: int, width: int, device=None) -> tuple[torch.Tensor, torch.Tensor]:
+def with_p2(model: AstroYOLO) -> AstroYOLO:
+    """The network with a new level P2; all else is what it was."""
+    grown = AstroYOLO(f"{model.size}-p2")
+    grown.load_state_dict(model.state_dict(), strict=False)
+    return grown
+
+
+def grid(height: int, width: int, strides: tuple[int, ...] = STRIDES, device=None) -> tuple[torch.Tensor, torch.Tensor]:
     """Corners (cells, 2) x, y of the cells, in strides, and strides (cells,), in the order of the outputs."""
-    corners, strides = [], []
-    for stride in STRIDES:
+    corners, each = [], []
+    for stride in strides:
         y, x = torch.meshgrid(torch.arange(height // stride, device=device), torch.arange(width // stride, device=device), indexing="ij")
         corners.append(torch.stack([x, y], -1).reshape(-1, 2).float())
-        strides.append(torch.full((x.numel(),), float(stride), device=device))
-    return torch.cat(corners), torch.cat(strides)
+        each.append(torch.full((x.numel(),), float(stride), device=device))
+    return torch.cat(corners), torch.cat(each)
 
 
 def decode(detection: torch.Tensor, corners: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:

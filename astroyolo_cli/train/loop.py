@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import AstroYOLOError
 from ..model.checkpoint import Card, load, locate, save
 from ..model.engine import best_device
-from ..model.network import AstroYOLO
+from ..model.network import AstroYOLO, with_p2
 from ..stretch import Stretch
 from .augment import Chances
 from .batches import Batch, Data, batches, groups_of_phase
@@ -111,7 +111,7 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     scheme = scheme_named(settings.scheme)
     data, held_out = ranks.in_turn(lambda: open_data(settings, scheme, cache, watch.line if ranks.leads else lambda line: None))
     teachers = Teachers.from_files(settings.teachers, settings.device)
-    model = load(locate(start))[0] if start else AstroYOLO(settings.size)
+    model = start_model(start, settings.size)
     model = model.to(settings.device, memory_format=torch.channels_last)
     if ranks.count > 1 and settings.device == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -128,9 +128,17 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     deadline = time.monotonic() + 3600 * settings.hours if settings.hours else math.inf
     total = sum(steps_of(scheme.phases(epoch, settings.epochs), settings, ranks) for epoch in range(settings.epochs))
     return Run(
-        settings, folder, scheme, ranks, data, held_out, model, teachers, average, optimizer, scaler, progress, card_of(settings, data),
-        watch, total, deadline, can_judge(watch.line),
+        settings, folder, scheme, ranks, data, held_out, model, teachers, average, optimizer, scaler, progress,
+        card_of(settings, data, model.size), watch, total, deadline, can_judge(watch.line),
     )  # fmt: skip
+
+
+def start_model(start: str | None, size: str) -> AstroYOLO:
+    """A new network; or that of a weight file, whose size goes before ``size`` unless that adds P2 to it."""
+    if start is None:
+        return AstroYOLO(size)
+    model = load(locate(start))[0]
+    return with_p2(model) if size == f"{model.size}-p2" else model
 
 
 def trial_step(model: AstroYOLO, data: Data, settings: Settings, images: int) -> None:
@@ -263,7 +271,7 @@ def keep_rows(path: Path, epochs: int) -> None:
         path.write_text("".join(lines[:1] + [line for line in lines[1:] if int(line.split(",")[0]) < epochs]))
 
 
-def card_of(settings: Settings, data: Data) -> Card:
+def card_of(settings: Settings, data: Data, size: str) -> Card:
     priors = {"star": data.fields.star_fraction()} if data.fields else {}
     priors |= {"disk": 0.5} if data.cutouts else {}  # cutouts are drawn balanced
     training = {
@@ -273,4 +281,4 @@ def card_of(settings: Settings, data: Data) -> Card:
         "epochs": settings.epochs,
         "samples": settings.samples,
     }
-    return Card(size=settings.size, priors=priors, training=training)
+    return Card(size=size, priors=priors, training=training)
