@@ -1,0 +1,87 @@
+"""source-extractor, sep and photutils with their default settings on one image: what each finds, as AstroYOLO's evaluation reads it.
+
+A default is what the tool's own documentation starts with; only what describes the image (PSF, gain, saturation, zero point) is told.
+"""
+
+import subprocess
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from astroyolo_cli.evaluate.catalogs import Found, plain_found, read_catalog
+
+SHARE = Path("/usr/share/source-extractor")  # where Debian's package has its default.sex, .conv and .nnw
+COLUMNS = "X_IMAGE Y_IMAGE XMIN_IMAGE YMIN_IMAGE XMAX_IMAGE YMAX_IMAGE MAG_AUTO FLUX_AUTO FLUXERR_AUTO CLASS_STAR FLAGS".split()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One band and what is known of it: FWHM in pixels, arcsec a pixel, electrons a count, counts at which it saturates."""
+
+    counts: np.ndarray
+    fwhm: float
+    scale: float
+    zero_point: float
+    gain: float
+    saturate: float
+
+
+def sextractor(image: Image) -> Found:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        fits.writeto(place / "image.fits", image.counts.astype(np.float32))
+        (place / "wanted.param").write_text("\n".join(COLUMNS) + "\n")
+        options = {
+            "PARAMETERS_NAME": "wanted.param", "FILTER_NAME": SHARE / "default.conv", "STARNNW_NAME": SHARE / "default.nnw",
+            "CATALOG_NAME": "out.cat", "CATALOG_TYPE": "ASCII_HEAD", "SEEING_FWHM": image.fwhm * image.scale,
+            "PIXEL_SCALE": image.scale, "MAG_ZEROPOINT": image.zero_point, "GAIN": image.gain, "SATUR_LEVEL": image.saturate,
+            "VERBOSE_TYPE": "QUIET",
+        }  # fmt: skip
+        arguments = [str(word) for key, value in options.items() for word in (f"-{key}", value)]
+        subprocess.run(["source-extractor", "image.fits", "-c", SHARE / "default.sex", *arguments], cwd=place, check=True)
+        return plain_found(read_catalog(place / "out.cat"), place / "out.cat")
+
+
+def sep(image: Image) -> Found:
+    import sep
+
+    counts = np.ascontiguousarray(image.counts, np.float32)
+    background = sep.Background(counts)
+    found = sep.extract(counts - background, 1.5, err=background.globalrms)
+    boxes = np.stack([found[edge].astype(float) for edge in ("xmin", "ymin", "xmax", "ymax")], 1) + [-0.5, -0.5, 0.5, 0.5]
+    snr = found["flux"] / (background.globalrms * np.sqrt(found["npix"]))
+    return unclassified(np.stack([found["x"], found["y"]], 1), boxes, found["flux"], snr, image.zero_point)
+
+
+def photutils(image: Image) -> Found:
+    from astropy.convolution import convolve_fft
+    from photutils.background import Background2D
+    from photutils.segmentation import SourceCatalog, SourceFinder, make_2dgaussian_kernel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        background = Background2D(image.counts, 64)
+        data = image.counts - background.background
+        smooth = convolve_fft(data, make_2dgaussian_kernel(image.fwhm, size=2 * int(image.fwhm) + 1))
+        segments = SourceFinder(10, progress_bar=False)(smooth, 1.5 * background.background_rms)
+        table = SourceCatalog(data, segments, convolved_data=smooth, error=background.background_rms).to_table()
+    edges = ("bbox_xmin", "bbox_ymin", "bbox_xmax", "bbox_ymax")
+    boxes = np.stack([np.asarray(table[edge], float) for edge in edges], 1) + [-0.5, -0.5, 0.5, 0.5]
+    flux = np.asarray(table["segment_flux"], float)
+    xy = np.stack([np.asarray(table[name], float) for name in ("x_centroid", "y_centroid")], 1)
+    return unclassified(xy, boxes, flux, flux / np.asarray(table["segment_flux_err"], float), image.zero_point)
+
+
+def unclassified(xy, boxes, flux, snr, zero_point: float) -> Found:
+    """Of a tool that does not tell stars from galaxies."""
+    unknown = np.full(len(xy), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mag = np.where(flux > 0, zero_point - 2.5 * np.log10(flux), np.nan)
+    return Found(xy, boxes, np.nan_to_num(snr), unknown, np.asarray(snr, float), mag, probable=False)
+
+
+TOOLS = {"source-extractor": sextractor, "sep": sep, "photutils": photutils}

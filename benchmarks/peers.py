@@ -1,0 +1,133 @@
+"""AstroYOLO beside source-extractor, sep and photutils: python benchmarks/peers.py -o runs/peers [--weights nano] [--fields 30].
+
+The same frames, the same run: simulated DECam-like fields (decam_fields.py), plain and crowded, and with ASTROYOLO_DATA the SDSS
+frame 004510, which no training has seen. The peers see the r band, as they work; AstroYOLO sees three bands, and r alone. Leaves
+peers.json and figures in the folder. Needs pip install 'astroyolo[test]' 'photutils>=3' scikit-image, and Debian's source-extractor.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+from astropy.io import fits
+from decam_fields import write_fields
+from peer_figures import draw_figures
+from peer_real import real_frame
+from peer_tools import TOOLS, Image
+
+from astroyolo_cli.evaluate.fields import found_of_catalog, outcome_of, score_fields
+from astroyolo_cli.evaluate.matching import match_field, radius_of
+from astroyolo_cli.evaluate.truth import TrueField, true_fields
+from astroyolo_cli.model.checkpoint import locate
+from astroyolo_cli.model.engine import open_engine
+from astroyolo_cli.pipeline import DetectSettings, detect
+from astroyolo_cli.read import read_field
+
+SEEDS = {"plain": 70_001, "crowded": 70_002}
+MIN_SCORE = 0.3
+SEPARATIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # FWHM, edges of bins of the distance to the nearest neighbour
+OURS = {"AstroYOLO z, r, g": ("z", "r", "g"), "AstroYOLO r": ("r",)}
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--weights", default="nano", show_default=True)
+@click.option("--fields", default=30, show_default=True, help="Simulated plain fields; a third as many crowded ones.")
+def main(output, weights, fields):
+    engine = open_engine(locate(weights))
+    counts = {"plain": fields, "crowded": max(fields // 3, 1)}
+    scores = {}
+    for crowd, count in counts.items():
+        write_fields(output / crowd, crowd, count, SEEDS[crowd])
+        scores[crowd] = simulated(true_fields(output / crowd), engine)
+    if "ASTROYOLO_DATA" in os.environ:
+        scores["SDSS 004510"] = real_frame(Path(os.environ["ASTROYOLO_DATA"]), engine)
+    (output / "peers.json").write_text(json.dumps({"weights": weights, "fields": counts} | scores, indent=1) + "\n")
+    draw_figures(scores, output)
+    click.echo((output / "peers.json").name)
+
+
+def simulated(fields: list[TrueField], engine) -> dict:
+    """Tool -> its scores on these fields."""
+    truths, found = [], {tool: [] for tool in (*OURS, *TOOLS)}
+    for field in fields:
+        truth, files = field.read_truth(), field.find_image()
+        truths.append(truth)
+        for tool, bands in OURS.items():
+            chosen = type(files)(tuple(p for b in bands for p, name in zip(files.paths, files.bands) if name == b), bands, files.name)
+            found[tool].append(found_of_catalog(detect(read_field(chosen), engine, DetectSettings(min_score=0.01)).catalog))
+        image = image_of(files.paths[files.bands.index("r")])
+        for tool, run in TOOLS.items():
+            found[tool].append(run(image))
+    return {tool: tool_scores(truths, catalogs) for tool, catalogs in found.items()}
+
+
+def image_of(path: Path) -> Image:
+    with fits.open(path) as hdus:
+        header = hdus[0].header
+        scale = header["PIXSCALE"]
+        return Image(hdus[0].data.astype(float), header["SEEING"] / scale, scale, header["MAGZERO"], header["GAIN"], header["SATURATE"])
+
+
+def tool_scores(truths: list, catalogs: list) -> dict:
+    """What the page shows of one tool."""
+    names = {truth.name: catalog for truth, catalog in zip(truths, catalogs)}
+    scores = score_fields(truths, names, MIN_SCORE, 3.0, np.random.default_rng(0))
+    sure = [(t, c.take(c.score >= MIN_SCORE) if c.probable else c) for t, c in zip(truths, catalogs)]
+    outcome = outcome_of(sure, 3.0)
+    bright = outcome.snr > 20
+    classes = scores["star_galaxy"]
+    precision = scores["average_precision"]
+    return {
+        "sources": scores["completeness"]["n"],
+        "completeness": scores["completeness"]["fraction"],
+        "completeness_above_20": float(outcome.found[bright].mean()),
+        "purity": scores["purity"]["fraction"],
+        "stars_right": right_of(classes.get("confusion"), 0),
+        "galaxies_right": right_of(classes.get("confusion"), 1),
+        "auc": classes.get("auc"),
+        "mAP": precision.get("mAP(50-95)"),
+        "AP50": precision.get("AP50"),
+        "by_snr": scores["completeness"]["by_snr"],
+        "by_mag": scores["completeness"]["by_mag"],
+        "purity_by_snr": scores["purity"]["by_snr"],
+        "classes_by_mag": classes.get("by_mag"),
+        "roc": roc(outcome.p_galaxy[outcome.found], outcome.is_galaxy[outcome.found]),
+        "blends": by_separation(sure),
+    }
+
+
+def right_of(confusion: list | None, row: int) -> float | None:
+    return confusion[row][row] / sum(confusion[row]) if confusion and sum(confusion[row]) else None
+
+
+def roc(p_galaxy: np.ndarray, is_galaxy: np.ndarray) -> list[list[float]] | None:
+    """Points (stars called galaxy, galaxies called galaxy) at a hundred thresholds; None for a tool without classes."""
+    known = np.isfinite(p_galaxy)
+    p, truth = p_galaxy[known], is_galaxy[known]
+    if truth.all() or not truth.any():
+        return None
+    thresholds = np.unique(np.quantile(p, np.linspace(0, 1, 101)))
+    return [[round(float((p[kind] >= t).mean()), 4) for kind in (~truth, truth)] for t in thresholds]
+
+
+def by_separation(pairs: list) -> list[dict]:
+    """Completeness of sources of S/N > 20 by the distance in FWHM to the nearest one of S/N > 10."""
+    separation, found = [], []
+    for truth, catalog in pairs:
+        mate = match_field(catalog, truth, radius_of(truth, 3.0)).mate
+        seen = truth.snr > 10
+        distance = np.hypot(*(truth.xy[:, None] - truth.xy[None, seen]).transpose(2, 0, 1))
+        distance[distance == 0] = np.inf
+        rows = (truth.snr > 20) & ~truth.ignore
+        separation.append(distance.min(axis=1)[rows] / truth.fwhm)
+        found.append(mate[rows] >= 0)
+    separation, found = np.concatenate(separation), np.concatenate(found)
+    bins = [(low, high, (separation >= low) & (separation < high)) for low, high in zip(SEPARATIONS, SEPARATIONS[1:])]
+    return [{"from": low, "to": high, "n": int(rows.sum()), "found": float(found[rows].mean())} for low, high, rows in bins if rows.any()]
+
+
+if __name__ == "__main__":
+    main()
