@@ -57,7 +57,8 @@ def sep(image: Image) -> Found:
     return unclassified(np.stack([found["x"], found["y"]], 1), boxes, found["flux"], snr, image.zero_point)
 
 
-def photutils(image: Image) -> Found:
+def photutils_catalog(image: Image):
+    """The SourceCatalog of an image, as photutils' documentation makes it."""
     from astropy.convolution import convolve_fft
     from photutils.background import Background2D
     from photutils.segmentation import SourceCatalog, SourceFinder, make_2dgaussian_kernel
@@ -68,7 +69,11 @@ def photutils(image: Image) -> Found:
         data = image.counts - background.background
         smooth = convolve_fft(data, make_2dgaussian_kernel(image.fwhm, size=2 * int(image.fwhm) + 1))
         segments = SourceFinder(10, progress_bar=False)(smooth, 1.5 * background.background_rms)
-        table = SourceCatalog(data, segments, convolved_data=smooth, error=background.background_rms).to_table()
+        return SourceCatalog(data, segments, convolved_data=smooth, error=background.background_rms)
+
+
+def photutils(image: Image) -> Found:
+    table = photutils_catalog(image).to_table()
     edges = ("bbox_xmin", "bbox_ymin", "bbox_xmax", "bbox_ymax")
     boxes = np.stack([np.asarray(table[edge], float) for edge in edges], 1) + [-0.5, -0.5, 0.5, 0.5]
     flux = np.asarray(table["segment_flux"], float)
@@ -82,6 +87,28 @@ def unclassified(xy, boxes, flux, snr, zero_point: float) -> Found:
     with np.errstate(divide="ignore", invalid="ignore"):
         mag = np.where(flux > 0, zero_point - 2.5 * np.log10(flux), np.nan)
     return Found(xy, boxes, np.nan_to_num(snr), unknown, np.asarray(snr, float), mag, probable=False)
+
+
+def sep_kron(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n, 2) and total fluxes (n,): an ellipse of 2.5 Kron radii, a circle where that is small, as sep's documentation shows."""
+    import sep
+
+    counts = np.ascontiguousarray(image.counts, np.float32)
+    background = sep.Background(counts)
+    data = counts - background
+    found = sep.extract(data, 1.5, err=background.globalrms)
+    x, y, a, b, theta = (found[name] for name in ("x", "y", "a", "b", "theta"))
+    kron, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0)
+    flux, _, _ = sep.sum_ellipse(data, x, y, a, b, theta, 2.5 * kron, subpix=1)
+    small = kron * np.sqrt(a * b) < 1.75
+    flux[small] = sep.sum_circle(data, x[small], y[small], 1.75, subpix=1)[0]
+    return np.stack([x, y], 1), flux
+
+
+def photutils_kron(image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """Places (n, 2) and ``kron_flux`` (n,)."""
+    catalog = photutils_catalog(image)
+    return np.stack([catalog.x_centroid, catalog.y_centroid], 1), np.asarray(catalog.kron_flux)
 
 
 TOOLS = {"source-extractor": sextractor, "sep": sep, "photutils": photutils}
