@@ -94,7 +94,8 @@ def report(label: str, parts: list[Pairs]) -> None:
         print(
             f"  {name}: {rows.sum()}, position error median {np.median(np.hypot(*offset[rows].T)):.3f} pixel, pull {robust(pulls[rows]):.2f}"
         )
-        print(f"    flux pull {robust(pull[rows]):.2f}; g-r {np.nanmedian(colour[rows]):+.3f}, scatter {robust(colour[rows]):.3f}")
+        print(f"    flux pull {robust(pull[rows]):.2f}")
+        print(f"    g-r {np.nanmedian(colour[rows]):+.3f}, scatter {robust(colour[rows]):.3f}")
         for tool, error in tools.items():
             both = error[rows & by_all]
             print(f"    {tool}: magnitude off by {np.median(both):+.3f}, scatter {robust(both):.3f} ({len(both)} sources)")
