@@ -91,9 +91,8 @@ def report(label: str, parts: list[Pairs]) -> None:
     print(f"{label}: {len(snr)} isolated sources found")
     for name, rows in (("stars, S/N > 100", ~is_galaxy & (snr > 100)), ("stars, S/N 10 to 100", ~is_galaxy & (snr > 10) & (snr <= 100)),
                        ("galaxies, S/N > 50", is_galaxy & (snr > 50))):  # fmt: skip
-        print(
-            f"  {name}: {rows.sum()}, position error median {np.median(np.hypot(*offset[rows].T)):.3f} pixel, pull {robust(pulls[rows]):.2f}"
-        )
+        away = np.median(np.hypot(*offset[rows].T))
+        print(f"  {name}: {rows.sum()}, position error median {away:.3f} pixel, pull {robust(pulls[rows]):.2f}")
         print(f"    flux pull {robust(pull[rows]):.2f}")
         print(f"    g-r {np.nanmedian(colour[rows]):+.3f}, scatter {robust(colour[rows]):.3f}")
         for tool, error in tools.items():
