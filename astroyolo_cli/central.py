@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .detections import Detections, concatenate
-from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid, detections_of_images, probability
-from .model.levels import strides_of
+from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid_of, detections_of_images, probability
 
 LOWEST = 0.02  # score of a view down to which detections are looked at
 MOST_BOXES = 300
@@ -38,8 +37,7 @@ def central_sources(engine, images: np.ndarray, off_centre: float = 0.0) -> Dete
 def surest_cells(engine, images: np.ndarray, middle: float) -> Detections:
     """What the surest cell at (middle, middle) of each picture says, however little that is."""
     outputs = engine(images)
-    size = images.shape[2:]
-    corners, strides = cell_grid(*size, strides_of(outputs["detection"].shape[1], *size))
+    corners, strides = cell_grid_of(outputs["detection"].shape[1], images.shape[2:])
     boxes = np.stack([boxes_of(detection, corners, strides) for detection in outputs["detection"]])
     objectness = outputs["detection"][..., 4]
     cells = [central_row(box, logits, middle) for box, logits in zip(boxes, objectness)]

@@ -29,7 +29,7 @@ from .columns import (
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .frame import Frame
 from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
-from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, elliptical_distance, over_edges, owners, shapes_of, window
+from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, at_edges, elliptical_distance, over_edges, owners, shapes_of, window
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None) -> Table:
@@ -86,8 +86,7 @@ def light_of(frame: Frame, background, owner: np.ndarray, band: str) -> Light:
 def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """(n,) int32 of what the boxes tell."""
     flags = np.where(found.on_seam, SEAM, 0).astype(np.int32)
-    height, width = frame.shape
-    flags[(boxes[:, :2] <= -0.4).any(1) | (boxes[:, 2:] >= np.array([width, height]) - 0.6).any(1)] |= EDGE
+    flags[np.logical_or(*at_edges(boxes, frame.shape)).any(1)] |= EDGE
     flags |= unsure_flag(found)
     bad = np.logical_or.reduce(list(frame.bad.values()))
     hot = saturated_pixels(frame)

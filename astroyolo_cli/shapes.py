@@ -114,6 +114,11 @@ def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.
     return owner
 
 
+def at_edges(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) bool each, x and y: whether a box ends at the frame's first column or row, and at its last."""
+    return boxes[:, :2] <= -0.4, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.6
+
+
 def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Boxes that end at an edge of the frame, extended over it until they are square, to twice their side at most.
 
@@ -121,7 +126,7 @@ def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """
     sides = boxes[:, 2:] - boxes[:, :2]
     missing = np.clip(sides[:, ::-1] - sides, 0, sides)
-    low, high = boxes[:, :2] <= -0.4, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.6
+    low, high = at_edges(boxes, shape)
     return boxes + np.concatenate([-missing * (low & ~high), missing * (high & ~low)], axis=1)
 
 

@@ -1,5 +1,6 @@
-"""Simulated fields as DECam takes them, for benchmarks: nothing here is drawn as the training fields are.
+"""Simulated fields as DECam takes them, for benchmarks: one telescope, and other counts and sizes than the training fields have.
 
+Colours, shapes and pixels follow the same laws (astroyolo_cli.simulate); seeds are their own.
 0.262 arcsec a pixel, seeing 0.95 to 1.35 arcsec, r = 23.5 at S/N 5. The counts and sizes were set, once, so that
 source-extractor with its default settings does on them what it does on comparable PhoSim fields.
 """
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from astroyolo_cli.simulate.populations import draw_magnitude, draw_place, galaxy_r50, shape_galaxy, star_colours
+from astroyolo_cli.simulate.populations import draw_galaxy, draw_star
 from astroyolo_cli.simulate.render import SimulatedField, render_field
 from astroyolo_cli.simulate.sets import write_set
-from astroyolo_cli.simulate.sky import FieldSettings, Source, draw_scatter, noise_correlation, point_source_noise
+from astroyolo_cli.simulate.sky import FieldSettings, draw_scatter, noise_correlation, point_source_noise
 
 SIZE, SCALE, ZERO_POINT = 512, 0.262, 22.5
 DEPTH = np.array([24.0, 23.5, 22.6])  # AB magnitude of S/N 5 in g, r, z
 ELECTRONS = np.array([500.0, 1500.0, 3000.0])  # of sky in a pixel
 STAR_PART = 0.4
+GROWTH = 1.3  # of the galaxies' sizes
 WHITE = np.ones((1, 1))
 RESAMPLED = np.outer([0.3, 1, 0.3], [0.3, 1, 0.3]) / np.square([0.3, 1, 0.3]).sum()  # about what a Lanczos-resampled, stacked frame has
 
@@ -46,8 +48,11 @@ def write_fields(out: Path, crowd: str, count: int, seed: int) -> None:
 
 def decam_field(rng: np.random.Generator, crowd: Crowd, kernel: np.ndarray = WHITE) -> SimulatedField:
     settings, tint = draw_settings(rng, kernel), rng.normal(0, 0.05, 3)
-    stars = [star(rng, settings, tint, crowd) for _ in range(rng.poisson(crowd.sources * STAR_PART))]
-    galaxies = [galaxy(rng, settings, tint, crowd) for _ in range(rng.poisson(crowd.sources * (1 - STAR_PART) / 0.95))]
+    star_span, galaxy_span = (-7.5, -crowd.star_margin), (-7, -crowd.galaxy_margin)
+    n_stars = rng.poisson(crowd.sources * STAR_PART)
+    stars = [draw_star(rng, settings, tint, crowd.star_slope, star_span) for _ in range(n_stars)]
+    n_galaxies = rng.poisson(crowd.sources * (1 - STAR_PART) / 0.95)
+    galaxies = [draw_galaxy(rng, settings, tint, crowd.galaxy_slope, GROWTH, galaxy_span) for _ in range(n_galaxies)]
     return render_field(rng, settings, stars + galaxies)
 
 
@@ -63,14 +68,3 @@ def draw_settings(rng: np.random.Generator, kernel: np.ndarray) -> FieldSettings
         noise_kernel=kernel, correlation=correlation, gradient=none, residual=none, radec=(150.0, 2.0), rotation=0.0,
         scatter=draw_scatter(rng),
     )  # fmt: skip
-
-
-def star(rng, settings: FieldSettings, tint, crowd: Crowd) -> Source:
-    r = draw_magnitude(rng, crowd.star_slope, settings.limit - 7.5, settings.limit - crowd.star_margin)
-    return Source(**draw_place(rng, settings), mags=star_colours(rng, r) + tint, kind="star")
-
-
-def galaxy(rng, settings: FieldSettings, tint, crowd: Crowd) -> Source:
-    r = draw_magnitude(rng, crowd.galaxy_slope, settings.limit - 7, settings.limit - crowd.galaxy_margin)
-    r50 = float(np.clip(1.3 * galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 60))
-    return shape_galaxy(rng, settings, draw_place(rng, settings), r, r50, tint, smooth=rng.random() < 0.35)

@@ -59,10 +59,11 @@ def pairs_of_field(engine, seed: int, kernel: np.ndarray) -> Pairs:
     errors = {"AstroYOLO": np.ma.filled(mine["mag"], np.nan) - true["mag_r"]}
     for tool, run in {"sep": sep_kron, "photutils": photutils_kron}.items():
         errors[tool] = magnitudes_at(run(image), xy[rows], fwhm, settings.zero_point) - true["mag_r"]
-    offset, offset_err = np.stack([mine["x"] - true["x"], mine["y"] - true["y"]], 1), np.stack([mine["x_err"], mine["y_err"]], 1)
+    offset = np.stack([np.asarray(mine[axis] - true[axis]) for axis in ("x", "y")], 1)
+    offset_err = np.stack([np.ma.filled(mine[name], np.nan) for name in ("x_err", "y_err")], 1)
     colour = (mine["mag_g"] - mine["mag_r"]) - (true["mag_g"] - true["mag_r"])
-    is_galaxy, pull = np.asarray(true["class"] == "galaxy"), np.asarray((mine["flux"] - true_flux) / mine["flux_err"])
-    errors = {tool: np.asarray(error) for tool, error in errors.items()}
+    is_galaxy, pull = np.asarray(true["class"] == "galaxy"), np.ma.filled((mine["flux"] - true_flux) / mine["flux_err"], np.nan)
+    errors = {tool: np.asarray(error) for tool, error in errors.items()}  # plain arrays, not columns
     return Pairs(is_galaxy, np.asarray(true["snr"]), offset, offset_err, pull, np.ma.filled(colour, np.nan), errors)
 
 

@@ -11,6 +11,7 @@ import sep
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from peer_tools import TOOLS, Image
+from real_sky import by_sep
 from scipy.spatial import cKDTree
 
 from astroyolo_cli.evaluate.classes import auc
@@ -39,14 +40,8 @@ def real_frame(data: Path, engine) -> dict:
     image = Image(light.astype(float), fwhm, SCALE, ZERO_POINT, red.gain.get("r", 0.0), 1e5)
     found |= {tool: run(image) for tool, run in TOOLS.items()}
     together = sum(np.nan_to_num(c) for c in frames["AstroYOLO i, r, g"].counts.values())
-    faint = sep_places(together.astype(np.float32), 1.0)
+    faint = by_sep(together.astype(np.float32), 1.0)
     return {tool: scores(one, truth, faint) for tool, one in found.items()}
-
-
-def sep_places(image: np.ndarray, sigma: float) -> np.ndarray:
-    sky = sep.Background(np.ascontiguousarray(image))
-    found = sep.extract(image - sky.back(), sigma, err=sky.globalrms)
-    return np.stack([found["x"], found["y"]], 1)
 
 
 def known_sources(light: np.ndarray, frame, listed: Path) -> dict:
@@ -54,7 +49,7 @@ def known_sources(light: np.ndarray, frame, listed: Path) -> dict:
     table = fits.getdata(listed)
     stars = np.stack(frame.wcs.world_to_pixel(SkyCoord(table["RA"], table["DEC"], unit="deg")), 1)
     stars = stars[inside(stars, light.shape)]
-    found = sep_places(light, 5.0)
+    found = by_sep(light, 5.0)
     small, large = (sep.sum_circle(light, *found.T, radius)[0] for radius in (1.5, 6.0))
     with np.errstate(divide="ignore", invalid="ignore"):
         growth, mag = large / small, ZERO_POINT - 2.5 * np.log10(large)

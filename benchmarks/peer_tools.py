@@ -46,14 +46,20 @@ def sextractor(image: Image) -> Found:
         return plain_found(read_catalog(place / "out.cat"), place / "out.cat")
 
 
-def sep(image: Image) -> Found:
+def sep_sources(image: Image):
+    """The image without its background, the noise, and sep's sources at 1.5 sigma."""
     import sep
 
     counts = np.ascontiguousarray(image.counts, np.float32)
     background = sep.Background(counts)
-    found = sep.extract(counts - background, 1.5, err=background.globalrms)
+    data = counts - background
+    return data, background.globalrms, sep.extract(data, 1.5, err=background.globalrms)
+
+
+def sep(image: Image) -> Found:
+    _, noise, found = sep_sources(image)
     boxes = np.stack([found[edge].astype(float) for edge in ("xmin", "ymin", "xmax", "ymax")], 1) + [-0.5, -0.5, 0.5, 0.5]
-    snr = found["flux"] / (background.globalrms * np.sqrt(found["npix"]))
+    snr = found["flux"] / (noise * np.sqrt(found["npix"]))
     return unclassified(np.stack([found["x"], found["y"]], 1), boxes, found["flux"], snr, image.zero_point)
 
 
@@ -93,10 +99,7 @@ def sep_kron(image: Image) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 2) and total fluxes (n,): an ellipse of 2.5 Kron radii, a circle where that is small, as sep's documentation shows."""
     import sep
 
-    counts = np.ascontiguousarray(image.counts, np.float32)
-    background = sep.Background(counts)
-    data = counts - background
-    found = sep.extract(data, 1.5, err=background.globalrms)
+    data, _, found = sep_sources(image)
     x, y, a, b, theta = (found[name] for name in ("x", "y", "a", "b", "theta"))
     kron, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0)
     flux, _, _ = sep.sum_ellipse(data, x, y, a, b, theta, 2.5 * kron, subpix=1)

@@ -2,7 +2,7 @@
 
 The same frames, the same run: simulated DECam-like fields (decam_fields.py), plain and crowded, and with ASTROYOLO_DATA the SDSS
 frame 004510, which no training has seen. The peers see the r band, as they work; AstroYOLO sees three bands, and r alone. Leaves
-peers.json and figures in the folder. Needs pip install 'astroyolo[test]' 'photutils>=3' scikit-image, and Debian's source-extractor.
+peers.json, peers.md and figures in the folder. Needs pip install 'astroyolo[test]' 'photutils>=3' scikit-image, and source-extractor.
 """
 
 import json
@@ -13,13 +13,14 @@ import click
 import numpy as np
 from astropy.io import fits
 from decam_fields import write_fields
-from peer_figures import draw_figures
+from peer_figures import draw_figures, markdown
 from peer_real import real_frame
 from peer_tools import TOOLS, Image
 
-from astroyolo_cli.evaluate.fields import found_of_catalog, outcome_of, score_fields
+from astroyolo_cli.evaluate.fields import LOWEST, found_of_catalog, outcome_of, score_fields
 from astroyolo_cli.evaluate.matching import match_field, radius_of
-from astroyolo_cli.evaluate.truth import TrueField, true_fields
+from astroyolo_cli.evaluate.truth import true_fields
+from astroyolo_cli.inputs import field_of_folder
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.engine import open_engine
 from astroyolo_cli.pipeline import DetectSettings, detect
@@ -41,24 +42,25 @@ def main(output, weights, fields):
     scores = {}
     for crowd, count in counts.items():
         write_fields(output / crowd, crowd, count, SEEDS[crowd])
-        scores[crowd] = simulated(true_fields(output / crowd), engine)
+        scores[crowd] = simulated(output / crowd, engine)
     if "ASTROYOLO_DATA" in os.environ:
         scores["SDSS 004510"] = real_frame(Path(os.environ["ASTROYOLO_DATA"]), engine)
-    (output / "peers.json").write_text(json.dumps({"weights": weights, "fields": counts} | scores, indent=1) + "\n")
+    scores |= {"weights": weights, "fields": counts}
+    (output / "peers.json").write_text(json.dumps(scores, indent=1) + "\n")
+    (output / "peers.md").write_text(markdown(scores) + "\n")
     draw_figures(scores, output)
-    click.echo((output / "peers.json").name)
+    click.echo(markdown(scores))
 
 
-def simulated(fields: list[TrueField], engine) -> dict:
-    """Tool -> its scores on these fields."""
+def simulated(folder: Path, engine) -> dict:
+    """Tool -> its scores on the fields of a folder."""
     truths, found = [], {tool: [] for tool in (*OURS, *TOOLS)}
-    for field in fields:
-        truth, files = field.read_truth(), field.find_image()
-        truths.append(truth)
+    for field in true_fields(folder):
+        truths.append(field.read_truth())
         for tool, bands in OURS.items():
-            chosen = type(files)(tuple(p for b in bands for p, name in zip(files.paths, files.bands) if name == b), bands, files.name)
-            found[tool].append(found_of_catalog(detect(read_field(chosen), engine, DetectSettings(min_score=0.01)).catalog))
-        image = image_of(files.paths[files.bands.index("r")])
+            frame = read_field(field_of_folder(folder / field.name, bands))
+            found[tool].append(found_of_catalog(detect(frame, engine, DetectSettings(min_score=LOWEST)).catalog))
+        image = image_of(folder / field.name / "img_r.fits")
         for tool, run in TOOLS.items():
             found[tool].append(run(image))
     return {tool: tool_scores(truths, catalogs) for tool, catalogs in found.items()}

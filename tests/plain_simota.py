@@ -6,14 +6,13 @@ import torch
 from torch.nn import functional as F
 
 from astroyolo_cli.model.assign import Assignment, Targets, paired_iou
-from astroyolo_cli.model.levels import strides_of
-from astroyolo_cli.model.network import grid
+from astroyolo_cli.model.network import grid_of
 
 
 @torch.no_grad()
 def assign_by_image(boxes, objectness, classes, targets: Targets, size) -> Assignment:
     """The same arguments and result as ``assign``, in rows of another order."""
-    corners, strides = grid(*size, strides_of(boxes.shape[1], *size))
+    corners, strides = grid_of(boxes, size)
     centers = (corners + 0.5) * strides[:, None]
     parts = []
     for image in range(len(boxes)):

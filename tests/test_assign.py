@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from astroyolo_cli.model.assign import Targets, assign
-from astroyolo_cli.model.network import STRIDES, decode, grid
+from astroyolo_cli.model.network import decode, grid
+from astroyolo_cli.model.sizes import STRIDES
 from plain_simota import assign_by_image
 
 SIZE = (128, 160)

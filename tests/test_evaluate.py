@@ -479,6 +479,12 @@ def test_the_report_is_whole_escaped_and_strict(tmp_path, network):
     assert isinstance(again.exception, OutputError) and "--overwrite" in str(again.exception)
 
 
+def test_a_folder_without_disks_is_named(tmp_path, network):
+    write_pictures(tmp_path, disk=0)
+    with pytest.raises(InputError, match="disk"):
+        raise evaluate("--ds", tmp_path, "-o", tmp_path / "report").exception
+
+
 def coco_labels(root):
     """The set as one COCO image, its boxes counted from the pixels' corners."""
     boxes = [(24.5, 34.5, 12, 12), (84.5, 54.5, 12, 12)]

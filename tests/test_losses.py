@@ -5,7 +5,8 @@ import torch
 
 from astroyolo_cli.model.assign import Targets
 from astroyolo_cli.model.losses import Truth, heads_losses, ignored_cells
-from astroyolo_cli.model.network import STRIDES, AstroYOLO
+from astroyolo_cli.model.network import AstroYOLO
+from astroyolo_cli.model.sizes import STRIDES
 
 SIZE = (96, 128)
 

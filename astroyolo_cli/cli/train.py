@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from ..model.sizes import SIZES
 from .options import DEVICE
 
-SIZES = ("nano", "tiny", "s", "m", "l", "x", "nano-p2", "tiny-p2", "s-p2")
 AUGMENTATIONS = ("depth", "one_band", "two_bands", "stretch", "gradient", "zoom", "blur", "injection", "mixup")
 
 
@@ -72,7 +72,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
 @click.option("--scheme", default="iterative", show_default=True, help="sequential, alternating, iterative, joint, sg-only or ds-only.")
 @click.option(
-    "--size", default="nano", show_default=True, type=click.Choice(SIZES),
+    "--size", default="nano", show_default=True, type=click.Choice(list(SIZES)),
     help="Of the network; a file of --weights keeps its own, but NAME-p2 adds to a NAME the level of stride 4.",
 )  # fmt: skip
 @click.option("--epochs", default=100, show_default=True, type=click.IntRange(1))

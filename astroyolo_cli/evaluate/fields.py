@@ -44,14 +44,14 @@ class Outcome:
     true: np.ndarray
 
 
-def network_catalogs(fields: list[TrueField], truths: list[Truth], engine, settings, advance: Callable[[], None]) -> dict[str, Found]:
+def network_catalogs(fields: list[TrueField], engine, settings, advance: Callable[[], None]) -> dict[str, Found]:
     """Field -> what the network finds in it. ``settings`` (pipeline.DetectSettings) should go down to ``LOWEST``."""
     from ..pipeline import detect
 
     catalogs = {}
-    for field, truth in zip(fields, truths):
+    for field in fields:
         frame = read_field(field.find_image())
-        catalogs[truth.name] = found_of_catalog(detect(frame, engine, settings).catalog)
+        catalogs[field.name] = found_of_catalog(detect(frame, engine, settings).catalog)
         advance()
     return catalogs
 

@@ -34,7 +34,7 @@ def evaluate(
         truths = [field.read_truth() for field in fields]
         tools = dict(by_field(given, [truth.name for truth in truths]) for given in catalogs)
         if opened:
-            found = network_catalogs(fields, truths, opened, network_settings(tile, overlap, max_det, views), track("fields", len(fields)))
+            found = network_catalogs(fields, opened, network_settings(tile, overlap, max_det, views), track("fields", len(fields)))
             tools = {Path(weights).stem: found} | tools
         scores["about"] |= about_fields(sg, truths)
         scores["fields"] = {name: score_fields(truths, found, min_score, radius, rng) for name, found in tools.items()}

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from ..errors import InputError, reason_of
-from ..inputs import FieldInput, resolve
+from ..inputs import FieldInput, field_of_folder
 from ..read import BROKEN_FILE, read_field, read_image
 from ..train.fields import field_entries
 from ..train.formats_sets import set_folders, sources_of_masks
@@ -56,10 +56,12 @@ class TrueField:
     """A field whose sources are known.
 
     Attributes:
-        find_image: -> its files.
+        name: its own within its folder.
+        find_image: -> its files, as ``astroyolo detect`` reads them.
         read_truth: -> its sources.
     """
 
+    name: str
     find_image: Callable[[], FieldInput]
     read_truth: Callable[[], Truth]
 
@@ -71,13 +73,8 @@ def true_fields(root: Path, tell: Callable[[str], None] = lambda line: None) -> 
         InputError: if there are none.
     """
     if folders := set_folders(root):
-        return [TrueField(partial(first_field, folder), partial(read_truth, folder)) for folder in folders]
-    return [TrueField(entry.find_image, partial(truth_of_entry, entry)) for entry in field_entries(root, tell)]
-
-
-def first_field(folder: Path) -> FieldInput:
-    """All bands of a set, as ``astroyolo detect`` reads the folder."""
-    return resolve([str(folder)])[0]
+        return [TrueField(folder.name, partial(field_of_folder, folder, None), partial(read_truth, folder)) for folder in folders]
+    return [TrueField(entry.name, entry.find_image, partial(truth_of_entry, entry)) for entry in field_entries(root, tell)]
 
 
 def truth_of_entry(entry: Entry) -> Truth:

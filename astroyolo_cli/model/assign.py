@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
-from .levels import STRIDES, strides_of
+from .sizes import STRIDES, strides_of
 
 MOST_CELLS = 10  # a source takes at most this many cells
 IMPOSSIBLE = 1e9

@@ -55,7 +55,7 @@ class Card:
     def to_metadata(self) -> dict[str, str]:
         from .heads import HEADS
         from .layers import BN_EPS
-        from .network import SIZES
+        from .sizes import SIZES
 
         fixed = {
             "schema": SCHEMA,
@@ -124,7 +124,8 @@ def load(path: Path):
     import torch
     from safetensors import SafetensorError, safe_open
 
-    from .network import SIZES, AstroYOLO
+    from .network import AstroYOLO
+    from .sizes import SIZES
 
     name = path.name
     try:

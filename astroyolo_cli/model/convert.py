@@ -14,7 +14,8 @@ import torch
 from ..errors import WeightsError
 from ..read import checksum
 from .checkpoint import Card
-from .network import SIZES, AstroYOLO
+from .network import AstroYOLO
+from .sizes import SIZES
 
 LARGEST = 2_000_000_000  # bytes; the official YOLOX-x with its optimizer has 0.8 GB
 FOCUS = ((0, 0), (1, 0), (0, 1), (1, 1))  # row, column of the pixels in each of Focus's slices, in its order
@@ -81,10 +82,11 @@ def recognise_size(official: Tensors, name: str) -> str:
     if stem is None:
         raise WeightsError(f"{name}: lacks backbone.backbone.stem.conv.conv.weight; is it an official yolox_*.pth?")
     depthwise = "backbone.backbone.dark2.0.dconv.conv.weight" in official
-    for size, shape in SIZES.items():
+    sizes = {size: shape for size, shape in SIZES.items() if not shape.p2}
+    for size, shape in sizes.items():
         if (shape.base, shape.depthwise) == (stem.shape[0], depthwise):
             return size
-    raise WeightsError(f"{name}: {stem.shape[0]} channels after the stem, not those of YOLOX's sizes {', '.join(SIZES)}")
+    raise WeightsError(f"{name}: {stem.shape[0]} channels after the stem, not those of YOLOX's sizes {', '.join(sizes)}")
 
 
 def translated(model: AstroYOLO, official: Tensors, name: str) -> Tensors:

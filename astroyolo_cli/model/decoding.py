@@ -9,7 +9,7 @@ import numpy as np
 from ..consensus import consensus, half_turned
 from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
 from .checkpoint import Calibration
-from .levels import STRIDES, strides_of
+from .sizes import STRIDES, strides_of
 
 UNCALIBRATED = Calibration()
 
@@ -23,6 +23,11 @@ def cell_grid(height: int, width: int, strides: tuple[int, ...] = STRIDES) -> tu
         corners.append(np.stack([x, y], -1).reshape(-1, 2))
         each.append(np.full(x.size, stride))
     return np.concatenate(corners).astype(np.float32), np.concatenate(each).astype(np.float32)
+
+
+def cell_grid_of(cells: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The grid of a network that has so many cells for images of (height, width) pixels."""
+    return cell_grid(*size, strides_of(cells, *size))
 
 
 def detections_of_images(engine, images: np.ndarray, least: float, max_det: int, views: int) -> list[Detections]:
@@ -68,7 +73,7 @@ def detections_of_tile(
     score = probability(raw[:, 4])
     rows = np.flatnonzero(score >= least)
     rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
-    corners, strides = (part[rows] for part in cell_grid(*size, strides_of(len(raw), *size)))
+    corners, strides = (part[rows] for part in cell_grid_of(len(raw), size))
     p_galaxy, p_disk = (
         probability(outputs[head][rows, 1] - outputs[head][rows, 0], calibration.get(head, UNCALIBRATED))
         for head in ("star_galaxy", "smooth_disk")

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from .assign import Assignment, Targets, assign, paired_iou
-from .levels import strides_of
-from .network import decode, grid
+from .network import decode, grid_of
+from .sizes import strides_of
 
 BOX_WEIGHT = 5.0  # YOLOX
 UNSURE = 0.5  # |2 p - 1| below which a teacher's opinion is left out
@@ -52,7 +52,7 @@ def heads_losses(
         divisor: sum of the positive cells' weights -> what the losses are divided by; several processes share theirs.
     """
     detection = outputs["detection"]
-    corners, strides = grid(*size, strides_of(detection.shape[1], *size), detection.device)
+    corners, strides = grid_of(detection, size)
     boxes = decode(detection, corners, strides)
     objectness = detection[..., 4].float()
     losses = {}

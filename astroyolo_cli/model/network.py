@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from .heads import HEADS, Head, set_objectness_prior
 from .layers import SPP, ConvBlock, CSPLayer, conv3x3
-from .levels import P2, STRIDES
-
-
-@dataclass(frozen=True)
-class Size:
-    """Width and depth of one of YOLOX's sizes.
-
-    Attributes:
-        base: channels after the first convolution.
-        repeats: bottlenecks of the shallowest stage; also of each stage of the neck.
-        depthwise: 3x3 convolutions as depthwise and pointwise pairs.
-        p2: with a slim level of stride 4, for sources of a few pixels.
-    """
-
-    base: int
-    repeats: int
-    depthwise: bool = False
-    p2: bool = False
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Of the levels, finest first."""
-        return (P2, *STRIDES) if self.p2 else STRIDES
-
-
-SIZES = {
-    "nano": Size(16, 1, depthwise=True),
-    "tiny": Size(24, 1),
-    "s": Size(32, 1),
-    "m": Size(48, 2),
-    "l": Size(64, 3),
-    "x": Size(80, 4),
-}
-SIZES |= {f"{name}-p2": replace(SIZES[name], p2=True) for name in ("nano", "tiny", "s")}
+from .sizes import SIZES, STRIDES, Size, strides_of
 
 
 class Backbone(nn.Module):
@@ -144,6 +109,11 @@ def grid(height: int, width: int, strides: tuple[int, ...] = STRIDES, device=Non
         corners.append(torch.stack([x, y], -1).reshape(-1, 2).float())
         each.append(torch.full((x.numel(),), float(stride), device=device))
     return torch.cat(corners), torch.cat(each)
+
+
+def grid_of(detection: torch.Tensor, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The grid of outputs (B, cells, ...) for images of (height, width) pixels."""
+    return grid(*size, strides_of(detection.shape[1], *size), detection.device)
 
 
 def decode(detection: torch.Tensor, corners: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:

@@ -28,13 +28,13 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     return sources
 
 
-def draw_place(rng, settings) -> dict:
+def _place(rng, settings) -> dict:
     """A place in the frame or just outside, whence light still spills in."""
     x, y = rng.uniform(-12, settings.size + 11, 2)
     return {"x": float(x), "y": float(y)}
 
 
-def draw_magnitude(rng, slope: float, low: float, high: float) -> float:
+def _magnitude(rng, slope: float, low: float, high: float) -> float:
     """A magnitude between the limits, N(m) growing as 10^(slope m)."""
     part = rng.uniform(10 ** (slope * (low - high)), 1)
     return float(high + np.log10(part) / slope)
@@ -50,10 +50,10 @@ def star_colours(rng: np.random.Generator, r: float) -> np.ndarray:
     return np.array([r + gr, r, r - rz]) + rng.normal(0, 0.04, 3)
 
 
-def draw_star(rng, settings, tint) -> Source:
-    """A star between 8 magnitudes above the limit and 0.7 below."""
-    r = draw_magnitude(rng, 0.18, settings.limit - 8, settings.limit + 0.7)
-    return Source(**draw_place(rng, settings), mags=star_colours(rng, r) + tint, kind="star")
+def draw_star(rng, settings, tint, slope: float = 0.18, span: tuple[float, float] = (-8, 0.7)) -> Source:
+    """A star whose r magnitude lies between the limit plus each end of ``span``."""
+    r = _magnitude(rng, slope, settings.limit + span[0], settings.limit + span[1])
+    return Source(**_place(rng, settings), mags=star_colours(rng, r) + tint, kind="star")
 
 
 def draw_bright_star(rng, settings, tint) -> Source:
@@ -61,7 +61,7 @@ def draw_bright_star(rng, settings, tint) -> Source:
     peak = settings.saturate[R] - settings.pedestal[R]
     full = settings.zero_point - 2.5 * np.log10(peak * 1.4 * np.pi * (settings.fwhm[R] / 2.0) ** 2)
     mags = star_colours(rng, full - 6 * rng.beta(1, 2))
-    return Source(**draw_place(rng, settings), mags=mags + tint, kind="star")
+    return Source(**_place(rng, settings), mags=mags + tint, kind="star")
 
 
 def galaxy_r50(rng: np.random.Generator, r: float) -> float:
@@ -69,18 +69,18 @@ def galaxy_r50(rng: np.random.Generator, r: float) -> float:
     return float(10 ** (np.log10(2.0) - 0.1165 * (r - 18) + rng.normal(0, 0.25)))
 
 
-def draw_galaxy(rng, settings, tint, slope: float = 0.32, growth: float = 1.0) -> Source:
-    """A galaxy from 8 magnitudes above the limit to 0.9 below, ``growth`` times as large as its magnitude asks for."""
-    r = draw_magnitude(rng, slope, settings.limit - 8, settings.limit + 0.9)
+def draw_galaxy(rng, settings, tint, slope: float = 0.32, growth: float = 1.0, span: tuple[float, float] = (-8, 0.9)) -> Source:
+    """The same for a galaxy, ``growth`` times as large as its magnitude asks for."""
+    r = _magnitude(rng, slope, settings.limit + span[0], settings.limit + span[1])
     r50 = float(np.clip(growth * galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 60))
-    return shape_galaxy(rng, settings, draw_place(rng, settings), r, r50, tint, rng.random() < 0.35)
+    return shape_galaxy(rng, settings, _place(rng, settings), r, r50, tint, rng.random() < 0.35)
 
 
 def draw_large_galaxy(rng, settings, tint) -> Source:
     """A galaxy of 15 to 60 pixels half-light radius, its mean surface brightness 1 to 25 times the noise."""
     r50, smooth = float(log_uniform(rng, 15, 60)), rng.random() < 0.4
     r = magnitude_at_brightness(settings, r50, log_uniform(rng, 1, 25))
-    return shape_galaxy(rng, settings, draw_place(rng, settings), r, r50, tint, smooth)
+    return shape_galaxy(rng, settings, _place(rng, settings), r, r50, tint, smooth)
 
 
 def magnitude_at_brightness(settings: FieldSettings, r50: float, brightness: float) -> float:
@@ -105,7 +105,7 @@ def _member(rng, settings, centre, core: float, brightest: float, tint) -> Sourc
     radius = core * np.sqrt(1 / rng.uniform(0.08, 1) - 1)  # projected Plummer sphere
     angle = rng.uniform(0, 2 * np.pi)
     x, y = centre + radius * np.array([np.cos(angle), np.sin(angle)])
-    r = draw_magnitude(rng, 0.25, brightest + 0.5, settings.limit + 0.5)
+    r = _magnitude(rng, 0.25, brightest + 0.5, settings.limit + 0.5)
     r50 = float(np.clip(galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 20))
     return shape_galaxy(rng, settings, {"x": float(x), "y": float(y)}, r, r50, tint, rng.random() < 0.85)
 

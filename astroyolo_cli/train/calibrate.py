@@ -15,8 +15,7 @@ from ..detections import centers
 from ..model.assign import assign
 from ..model.checkpoint import Calibration, Card
 from ..model.decoding import detections_of_images
-from ..model.levels import strides_of
-from ..model.network import decode, grid
+from ..model.network import decode, grid_of
 from ..stretch import Stretch
 from .augment import field_sample
 from .batches import Data, collate
@@ -103,7 +102,7 @@ def judge_canvas(model, sample: Sample) -> Opinions:
     """The central galaxies of a canvas of cutouts: logit of disk at the best cell of each, and the truth."""
     batch = collate([sample])
     outputs = model(batch.images)
-    corners, strides = grid(SIZE, SIZE, strides_of(outputs["detection"].shape[1], SIZE, SIZE))
+    corners, strides = grid_of(outputs["detection"], (SIZE, SIZE))
     objectness = outputs["detection"][..., 4]
     found = assign(decode(outputs["detection"], corners, strides), objectness, None, batch.truth.central, (SIZE, SIZE))
     order = objectness[found.image, found.cell].argsort(stable=True)

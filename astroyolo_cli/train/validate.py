@@ -6,9 +6,8 @@ import numpy as np
 import torch
 
 from ..model.assign import assign
-from ..model.levels import strides_of
 from ..model.losses import heads_losses
-from ..model.network import decode, grid
+from ..model.network import decode, grid_of
 from .augment import field_sample
 from .batches import Batch, Data, collate
 from .canvases import canvas_sample
@@ -51,7 +50,7 @@ def validate(model, data: Data) -> dict[str, float]:
 
 def correct_classes(outputs, batch: Batch) -> dict[str, torch.Tensor]:
     """Head -> bool a labelled source: is the class right at the cell of the highest objectness assigned to it?"""
-    corners, strides = grid(SIZE, SIZE, strides_of(outputs["detection"].shape[1], SIZE, SIZE))
+    corners, strides = grid_of(outputs["detection"], (SIZE, SIZE))
     boxes = decode(outputs["detection"], corners, strides)
     objectness = outputs["detection"][..., 4]
     correct = {}
