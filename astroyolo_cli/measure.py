@@ -29,7 +29,8 @@ from .columns import (
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .frame import Frame
 from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
-from .shapes import FWHM_OF_SIGMA, Light, Shapes, all_bands, at_edges, elliptical_distance, over_edges, owners, shapes_of, window
+from .shapes import FWHM_OF_SIGMA, Shapes, shapes_of
+from .stamps import Light, all_bands, at_edges, ellipses, over_edges, owners
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None) -> Table:
@@ -91,11 +92,10 @@ def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarr
     bad = np.logical_or.reduce(list(frame.bad.values()))
     hot = saturated_pixels(frame)
     maps = [(BAD_PIXELS, bad), (SATURATED, hot), (SURVEY_MASK, frame.survey_mask)]
-    maps = [(bit, map_) for bit, map_ in maps if map_ is not None and map_.any()]
-    for i, box in enumerate(boxes):
-        where = window(box, 1.0, frame.shape)
-        flags[i] |= sum(bit for bit, map_ in maps if map_[where].any())
-        flags[i] |= BLENDED if is_covered(box, owner, where, i) else 0
+    for bit, map_ in maps:
+        if map_ is not None and map_.any():
+            flags[within(map_, boxes)] |= bit
+    flags[covered(boxes, owner)] |= BLENDED
     flags[hold_another(boxes)] |= BLENDED
     return flags
 
@@ -105,13 +105,22 @@ def unsure_flag(found: Detections) -> np.ndarray:
     return np.where((found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1), MORPHOLOGY_UNSURE, 0).astype(np.int32)
 
 
-def is_covered(box: np.ndarray, owner: np.ndarray, where, row: int) -> bool:
-    """A tenth or more of the ellipse that the box frames belongs to other detections."""
-    others = (owner[where] >= 0) & (owner[where] != row)
-    if not others.any():
-        return False
-    inside = elliptical_distance(box, *where) <= 1
-    return bool((others & inside).sum() >= 0.1 * inside.sum())
+def within(map_: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(n,) bool: the map is True in a pixel of the box, which has one at least."""
+    last = np.array([map_.shape[1] - 1, map_.shape[0] - 1])
+    low = np.clip(np.ceil(boxes[:, :2]), 0, last).astype(int)
+    high = np.clip(np.floor(boxes[:, 2:]), low, last).astype(int)
+    return np.array([map_[y0 : y1 + 1, x0 : x1 + 1].any() for (x0, y0), (x1, y1) in zip(low.tolist(), high.tolist())], bool)
+
+
+def covered(boxes: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """(n,) bool: a tenth or more of the ellipse that the box frames belongs to other detections."""
+    inside, others = np.zeros((2, len(boxes)), int)
+    for row, pixel, _ in ellipses(boxes, np.arange(len(boxes)), 1.0, owner.shape):
+        whose = owner.ravel()[pixel]
+        inside += np.bincount(row, minlength=len(boxes))
+        others += np.bincount(row[(whose >= 0) & (whose != row)], minlength=len(boxes))
+    return (others > 0) & (others >= 0.1 * inside)
 
 
 def hold_another(boxes: np.ndarray) -> np.ndarray:

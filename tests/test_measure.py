@@ -25,6 +25,7 @@ from astroyolo_cli.columns import (
 from astroyolo_cli.detections import Detections
 from astroyolo_cli.measure import flag_untrained_fwhm, measure
 from astroyolo_cli.photometry import Moffat, coverage
+from astroyolo_cli.stamps import Stamps
 from conftest import make_frame, star, tan_wcs
 
 
@@ -264,9 +265,9 @@ def test_a_galaxy_called_star_keeps_its_light():
 def test_coverage_is_that_of_photutils(a, b, theta):
     from photutils.geometry import elliptical_overlap_grid
 
-    pixels = np.arange(-15, 16)
-    dx, dy = pixels[None, None] - 0.3, pixels[None, :, None] + 0.4
-    ours = coverage(dx, dy, *(np.array([v]) for v in (a, b, theta)))[0]
+    pixels, none = np.arange(-15.0, 16)[None], np.zeros((1, 31, 31), bool)
+    stamps = Stamps(none.astype(np.float32), np.ones(1), pixels, pixels, none, np.zeros(0, int))
+    ours = coverage(stamps, np.array([[0.3, -0.4]]), *(np.array([v]) for v in (a, b, theta)))[0]
     theirs = elliptical_overlap_grid(-15.8, 15.2, -15.1, 15.9, 31, 31, a, b, theta, 1, 1)
     assert ours.sum() == pytest.approx(theirs.sum(), rel=2e-3 if b > 2.5 or a == b else 1e-2)
     assert np.abs(ours - theirs).max() < 0.1

@@ -9,8 +9,8 @@ import numpy as np
 from ..stretch import Stretch, lupton_rgb, three_channels
 from .samples import SIZE, Field, Sample
 
-FAINTEST = 6.5  # S/N below which a source is neither demanded nor forbidden
-DROWNED = 6.0  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
+FAINTEST = 6.0  # S/N below which a source is neither demanded nor forbidden
+DROWNED = 5.0  # S/N below which it is sky: else nothing tells the network that a lump of noise is no source
 
 LARGEST_ZOOM, LARGEST_BLUR = 1.6, 1.2  # times; sigma in pixels
 STEEPEST = 3.0  # sigma of the sky from side to side
@@ -159,15 +159,22 @@ def zoomed(scene: Scene, factor: float, rng) -> Scene:
 
 
 def blurred(scene: Scene, sigma: float) -> Scene:
-    """Convolved with a Gaussian; boxes grow as D_sg's rule says for Gaussians, whose edge lies at 0.5 % or 8 % of the peak."""
+    """Convolved with a Gaussian."""
     from scipy.ndimage import gaussian_filter
 
     signals = unit_noise(gaussian_filter(scene.signals, (0, sigma, sigma)))
-    grow = sigma * np.sqrt(2 * np.log(1 / np.where(scene.labels == 0, 0.005, 0.08)))[:, None]
-    center, half = (scene.boxes[:, :2] + scene.boxes[:, 2:]) / 2, (scene.boxes[:, 2:] - scene.boxes[:, :2]) / 2
+    return replace(scene, signals=signals, boxes=blurred_boxes(scene.boxes, sigma, scene.labels))
+
+
+def blurred_boxes(boxes: np.ndarray, sigma: float, labels: np.ndarray, size: int = SIZE) -> np.ndarray:
+    """Boxes (n, 4) of stars (0) and galaxies (1) after a blur: they grow as D_sg's rule says for Gaussians.
+
+    Their edge lies at 0.5 % or 8 % of the peak.
+    """
+    grow = sigma * np.sqrt(2 * np.log(1 / np.where(labels == 0, 0.005, 0.08)))[:, None]
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     larger = np.hypot(half, grow) * (half > 0)
-    boxes = np.concatenate([center - larger, center + larger], 1).astype(np.float32)
-    return replace(scene, signals=signals, boxes=np.clip(boxes, -0.5, SIZE - 0.5))
+    return np.clip(np.concatenate([center - larger, center + larger], 1), -0.5, size - 0.5).astype(np.float32)
 
 
 def unit_noise(signals: np.ndarray) -> np.ndarray:

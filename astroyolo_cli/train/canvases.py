@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..stretch import Stretch, lupton_rgb
-from .augment import turn
+from .augment import blurred_boxes, turn
 from .cutouts import CUTOUT, linear_light
 from .samples import SIZE, Cutout, Sample
 
@@ -15,7 +15,9 @@ def canvas_sample(
 ) -> Sample:
     """A mosaic of cutouts at the sizes at which galaxies appear in fields.
 
-    Each quarter of the image holds 1, 4 or 16 galaxies; at their native scale it holds one.
+    Each quarter of the image holds 1 to 16 galaxies of one size, from the cutout's own to a sixteenth of it; at their native
+    scale it holds one. The smallest are shown as a survey would, blurred and noisy: of many nothing can be told, and the network
+    shall say so.
 
     Args:
         draw: rng -> Cutout.
@@ -26,10 +28,14 @@ def canvas_sample(
     boxes, shown = [], []
     raw = augment and rng.random() < 0.5
     grey = augment and rng.random() < 0.3
-    for y, x, cell in QUARTERS if native else mosaic_cells(rng):
+    cells = QUARTERS if native else mosaic_cells(rng)
+    if raw or any(cell < CLEAR for _, _, cell in cells):
+        image[:] = stretched(np.zeros_like(image), stretch, rng)
+    for y, x, cell in cells:
         cutout = draw(rng)
         rgb, box = at_native_scale(cutout, cell, rng, augment) if native else shrink(cutout, cell, rng, augment)
-        rgb = restretch(rgb, stretch, rng) if raw else rgb
+        if raw or cell < CLEAR:
+            rgb, box = as_observed(rgb, box, stretch, rng)
         image[:, y : y + cell, x : x + cell] = grey_of(rgb, rng) if grey else rgb
         boxes.append(box + np.array([x, y, x, y], np.float32))
         shown.append(cutout)
@@ -40,16 +46,20 @@ def canvas_sample(
 
 
 QUARTERS = [(y, x, SIZE // 2) for y in (0, SIZE // 2) for x in (0, SIZE // 2)]  # y, x, side
+PARTS = {1: 0.25, 2: 0.35, 4: 0.2, 8: 0.12, 16: 0.08}  # of a quarter's side that a galaxy has, and how often
+MOST = 16  # galaxies a quarter
+CLEAR = 64  # pixels of a cell, below which a shrunk picture would be sharper than any telescope's
+SHARPEST, WIDEST = 0.6, 2.2  # sigma of the blur, pixels
 
 
 def mosaic_cells(rng) -> list[tuple[int, int, int]]:
     """y, x and side of the mosaic's cells."""
     cells = []
-    for top in (0, SIZE // 2):
-        for left in (0, SIZE // 2):
-            side = SIZE // 2 // int(rng.choice([1, 2, 4], p=[0.3, 0.4, 0.3]))
-            steps = range(0, SIZE // 2, side)
-            cells += [(top + y, left + x, side) for y in steps for x in steps]
+    for top, left, quarter in QUARTERS:
+        parts = int(rng.choice(list(PARTS), p=list(PARTS.values())))
+        side = quarter // parts
+        grid = [(top + side * row, left + side * column, side) for row in range(parts) for column in range(parts)]
+        cells += grid if len(grid) <= MOST else [grid[i] for i in rng.permutation(len(grid))[:MOST]]
     return cells
 
 
@@ -92,16 +102,40 @@ def at_native_scale(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.n
     return cell, np.clip(box, -0.5, side - 0.5)
 
 
-def restretch(rgb: np.ndarray, stretch: Stretch, rng) -> np.ndarray:
-    """The same galaxy in a survey of another depth: light made linear, noise added, our own stretch."""
+def as_observed(rgb: np.ndarray, box: np.ndarray, stretch: Stretch, rng) -> tuple[np.ndarray, np.ndarray]:
+    """The same galaxy through another telescope, and its box: light made linear, blurred by a PSF, noise added, our own stretch."""
+    from scipy.ndimage import gaussian_filter
+
     light = linear_light(rgb)
-    light = light - np.median(light, axis=(1, 2), keepdims=True)
+    light = light - np.median(light[:, border(light.shape[1])], axis=1)[:, None, None]
+    light = light * vignette(light.shape[1])
+    sigma = float(np.exp(rng.uniform(np.log(SHARPEST), np.log(WIDEST))))
+    light = gaussian_filter(light, (0, sigma, sigma))
     middle = light.shape[1] // 2
     reach = max(light.shape[1] // 16, 1)
     peak = max(light[:, middle - reach : middle + reach + 1, middle - reach : middle + reach + 1].mean(0).max(), 1e-3)
-    scaled = light * np.float32(np.exp(rng.uniform(np.log(10), np.log(600))) / peak)
-    noise = rng.standard_normal(light.shape, np.float32)
-    return lupton_rgb(scaled + noise * np.float32(0.95), stretch)
+    signals = light * np.float32(np.exp(rng.uniform(np.log(10), np.log(600))) / peak)
+    return stretched(signals, stretch, rng), blurred_boxes(box[None], sigma, np.array([1]), rgb.shape[-1])[0]
+
+
+def border(side: int) -> np.ndarray:
+    """(side, side) bool, True on the outermost sixteenth: sky, unless a neighbour is there."""
+    inside = np.zeros((side, side), bool)
+    edge = max(side // 16, 1)
+    inside[edge:-edge, edge:-edge] = True
+    return ~inside
+
+
+def vignette(side: int) -> np.ndarray:
+    """(side, side) float32 that falls from 1 to 0 within the outer eighth, so that no light ends in a straight line."""
+    place = np.abs(np.arange(side) + 0.5 - side / 2) / (side / 2)
+    row = np.cos(np.clip((place - 0.75) / 0.25, 0, 1) * np.pi / 2).astype(np.float32)
+    return np.outer(row, row)
+
+
+def stretched(signals: np.ndarray, stretch: Stretch, rng) -> np.ndarray:
+    """Signals (3, h, w) over the noise of the sky, with that noise, as the network sees them."""
+    return lupton_rgb(signals + rng.standard_normal(signals.shape, np.float32) * np.float32(0.95), stretch)
 
 
 def grey_of(rgb: np.ndarray, rng) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""Pixels around detections: whose they are, and stamps with the neighbours taken out.
+
+Sources of similar size are cut out as one (n, side, side) array and measured together, so that no step loops over sources.
+
+Neighbours: a pixel belongs to the detection whose box is nearest, in units of that box's half sides (elliptical distance), up to
+``OWN`` of them. Pixels of neighbours, bad ones and those outside of the frame take the value opposite the source's centre, or of
+empty sky where that one is a neighbour's, bad or outside too (SExtractor's MASK_TYPE CORRECT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+OWN = 1.5  # half sides of its box up to which a detection owns pixels
+LARGEST = 400  # pixels: half side of the largest stamp
+CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
+
+
+@dataclass(frozen=True)
+class Light:
+    """One band, ready to be measured.
+
+    Attributes:
+        data: (H, W) float32 counts above the sky, 0 where bad.
+        variance: (H, W) float32 of the sky alone.
+        owner: (H, W) int32 row of the detection to which a pixel belongs, -1 for none, -2 for bad pixels.
+        gain: electrons a count; infinite where unknown, which leaves photon noise out.
+        scale: true standard deviation of apertures on the sky over that of white noise.
+    """
+
+    data: np.ndarray
+    variance: np.ndarray
+    owner: np.ndarray
+    gain: float = np.inf
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """The surroundings of n sources of similar size.
+
+    Attributes:
+        data: (n, s, s) float32 counts above the sky.
+        variance: (n,) of the sky in a pixel.
+        x, y: (n, s) pixel coordinates in the frame, of the columns and of the rows.
+        foreign: (n, s, s) bool, pixels of neighbours, bad ones and those outside of the frame.
+        foreign_at: (m,) flat indices of these.
+    """
+
+    data: np.ndarray
+    variance: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    foreign: np.ndarray
+    foreign_at: np.ndarray
+
+    def offsets(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 1, s) and (n, s, 1) distances in x and y from ``place`` (n, 2)."""
+        return (self.x - place[:, :1])[:, None, :], (self.y - place[:, 1:])[:, :, None]
+
+    def radii(self, place: np.ndarray, a: np.ndarray, b: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        """(n, s, s) float32 elliptical distances from ``place`` (n, 2), 1 on the ellipse of semi-axes ``a``, ``b`` at ``theta`` (n,)."""
+        dx, dy = (d.astype(np.float32) for d in self.offsets(place))
+        c, s = np.cos(theta), np.sin(theta)
+        terms = (c / a) ** 2 + (s / b) ** 2, (s / a) ** 2 + (c / b) ** 2, 2 * c * s * (1 / a**2 - 1 / b**2)
+        in_x, in_y, in_both = (term.astype(np.float32)[:, None, None] for term in terms)
+        squared = in_x * dx**2 + in_y * dy**2
+        if in_both.any():
+            squared += (in_both * dx) * dy
+        return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+
+
+def all_bands(light: list[Light]) -> Light:
+    """All bands together, each over its noise: a source is placed and shaped where it was found. Noise 1 a pixel.
+
+    A pixel that is bad in any band is bad here. The gain is that of bands that are equally deep, which is near enough for
+    the errors of positions.
+    """
+    if len(light) == 1:
+        return light[0]
+    noise = [np.sqrt(one.variance) for one in light]
+    data = sum(one.data / n for one, n in zip(light, noise)) / np.float32(np.sqrt(len(light)))
+    owner = np.minimum.reduce([np.where(one.owner == -2, -2, one.owner) for one in light])
+    gain = np.sqrt(len(light)) * np.mean([one.gain * np.median(n) for one, n in zip(light, noise)])
+    return Light(data, np.ones_like(data), owner, gain)
+
+
+def at_edges(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) bool each, x and y: whether a box ends at the frame's first column or row, and at its last."""
+    return boxes[:, :2] <= -0.4, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.6
+
+
+def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes that end at an edge of the frame, extended over it until they are square, to twice their side at most.
+
+    The middle of what can be seen of a source is not its own.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    missing = np.clip(sides[:, ::-1] - sides, 0, sides)
+    low, high = at_edges(boxes, shape)
+    return boxes + np.concatenate([-missing * (low & ~high), missing * (high & ~low)], axis=1)
+
+
+def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) int32: the row of the detection to which a pixel belongs, -1 far from all of them."""
+    nearest, owner = np.full(shape[0] * shape[1], OWN, np.float32), np.full(shape[0] * shape[1], -1, np.int32)
+    for row, pixel, distance in ellipses(boxes, np.flatnonzero(usable), OWN, shape):
+        closer = distance < nearest[pixel]
+        row, pixel, distance = row[closer], pixel[closer], distance[closer]
+        np.minimum.at(nearest, pixel, distance)
+        mine = distance == nearest[pixel]
+        owner[pixel[mine]] = row[mine]
+    return owner.reshape(shape)
+
+
+def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The pixels of the frame within ``reach`` times the ellipses that boxes frame, some rows at a time.
+
+    Yields:
+        (m,) each: row of the box, flat index of the pixel, elliptical distance: 0 in the middle of the box, 1 on the ellipse.
+    """
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 0.5)
+    for part, side in groups(np.ceil(reach * half[rows].max(axis=1, initial=0.5)) + 1, max(shape)):
+        these = rows[part]
+        span = np.arange(-side, side + 1)
+        x, y = (np.rint(middle[these, i]).astype(int)[:, None] + span for i in (0, 1))
+        away_x, away_y = (
+            np.where((p >= 0) & (p < n), ((p - middle[these, i : i + 1]) / half[these, i : i + 1]) ** 2, np.inf).astype(np.float32)
+            for i, (p, n) in enumerate(((x, shape[1]), (y, shape[0])))
+        )
+        distance = away_x[:, None, :] + away_y[:, :, None]
+        at = np.flatnonzero(distance <= reach**2)
+        i, j = np.divmod(at, (2 * side + 1) ** 2)
+        j, k = np.divmod(j, 2 * side + 1)
+        yield these[i], y[i, j] * shape[1] + x[i, k], np.sqrt(distance.ravel()[at])
+
+
+def groups(half: np.ndarray, largest: int = LARGEST) -> Iterator[tuple[np.ndarray, int]]:
+    """Rows whose stamps are cut together, and the half side of their stamps: the next of 4, 5, 6, 7, 8, 10, 12 ... pixels."""
+    half = np.clip(np.nan_to_num(half), 4, largest)
+    step = np.ceil(4 * np.log2(half / 4) - 1e-9)
+    for level in np.unique(step):
+        side = min(int(np.ceil(4 * 2 ** (level / 4))), largest)
+        rows = np.flatnonzero(step == level)
+        yield from ((part, side) for part in np.array_split(rows, np.ceil(len(rows) * (2 * side + 1) ** 2 / CHUNK)))
+
+
+def cut(light: Light, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
+    """Stamps of ``2 * half + 1`` pixels around ``place`` (n, 2), neighbours and bad pixels replaced.
+
+    Args:
+        rows: (n,) the detections; -1 for places that are nobody's.
+    """
+    left, top = (np.rint(place[:, i]).astype(int) - half for i in (0, 1))
+    owner = cut_out(light.owner, top, left, 2 * half + 1, -2)
+    foreign = (owner != rows[:, None, None]) & (owner != -1)
+    data = cut_out(light.data, top, left, 2 * half + 1, 0)
+    height, width = light.data.shape
+    at = np.clip(top + half, 0, height - 1), np.clip(left + half, 0, width - 1)
+    variance = light.variance[at].astype(np.float64) * light.scale**2
+    span = np.arange(2.0 * half + 1)
+    stamps = Stamps(data, variance, left[:, None] + span, top[:, None] + span, foreign, np.flatnonzero(foreign))
+    mirror(stamps, place)
+    return stamps
+
+
+def cut_out(image: np.ndarray, top: np.ndarray, left: np.ndarray, side: int, beyond) -> np.ndarray:
+    """(n, side, side) parts of an image whose first pixels are ``top`` and ``left`` (n,); ``beyond`` outside of it."""
+    parts = np.empty((len(top), side, side), image.dtype)
+    whole = (top >= 0) & (left >= 0) & (top + side <= image.shape[0]) & (left + side <= image.shape[1])
+    if whole.any():
+        parts[whole] = np.lib.stride_tricks.sliding_window_view(image, (side, side))[top[whole], left[whole]]
+    span = np.arange(side)
+    y, x = (start[~whole, None] + span for start in (top, left))
+    row, column = np.clip(y, 0, image.shape[0] - 1), np.clip(x, 0, image.shape[1] - 1)
+    outside = (y != row)[:, :, None] | (x != column)[:, None, :]
+    parts[~whole] = np.where(outside, beyond, image[row[:, :, None], column[:, None, :]])
+    return parts
+
+
+def mirror(stamps: Stamps, place: np.ndarray) -> None:
+    """Replace foreign pixels, in place, by those opposite ``place``; by 0 where these are foreign or out of the stamp."""
+    side = stamps.data.shape[1]
+    twice = np.rint(2 * (place - np.stack([stamps.x[:, 0], stamps.y[:, 0]], axis=1))).astype(int)
+    i, pixel = np.divmod(stamps.foreign_at, side * side)
+    row, column = np.divmod(pixel, side)
+    row, column = twice[i, 1] - row, twice[i, 0] - column
+    inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    opposite = np.where(inside, (i * side + row) * side + column, stamps.foreign_at)
+    data = stamps.data.ravel()  # a view: stamps are contiguous
+    data[stamps.foreign_at] = np.where(stamps.foreign.ravel()[opposite], 0, data[opposite])
+
+
+def total(weight: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """(n,) weighted sums of (n, s, s) stamps."""
+    n, size = len(data), data.shape[1] * data.shape[2]
+    product = weight.reshape(n, 1, size).astype(np.float32, copy=False) @ data.reshape(n, size, 1)
+    return product[:, 0, 0].astype(np.float64)
