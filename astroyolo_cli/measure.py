@@ -30,6 +30,7 @@ from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .frame import Frame
 from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
 from .shapes import FWHM_OF_SIGMA, Shapes, shapes_of
+from .sky import sky_between
 from .stamps import Light, all_bands, at_edges, ellipses, over_edges, owners
 
 
@@ -37,7 +38,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     """The catalog of a frame, one row a detection, in their order.
 
     Args:
-        background: band -> object with ``sky`` and ``noise``, (H, W) in counts.
+        background: band -> sky and noise (stretch.Background); the sky is measured again beside the detections (sky.py).
         fwhm: of the frame's stars in pixels; without it, the median of the stars found.
 
     Returns:
@@ -47,7 +48,8 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     usable = usable_boxes(found.xyxy, frame.shape)
     boxes = np.where(usable[:, None], found.xyxy, [-0.5, -0.5, 0.5, 0.5]).astype(np.float64)
     owner = owners(boxes, usable, frame.shape)
-    light = {band: light_of(frame, background[band], owner, band) for band in frame.bands}
+    sky = {band: sky_between(background[band], frame.counts[band], boxes[usable]) for band in frame.bands}
+    light = {band: light_of(frame, sky[band], owner, band) for band in frame.bands}
     flags = flags_of(frame, found, boxes, owner)
     with np.errstate(all="ignore"):
         together = all_bands(list(light.values()))
@@ -206,8 +208,7 @@ def flux_columns(frame: Frame, fluxes: Fluxes) -> dict[str, np.ndarray]:
     j = list(frame.bands).index(frame.reference)
     flux, error = fluxes.total[:, j], fluxes.total_err[:, j]
     values = {"flux": flux, "flux_err": error, "flux_aper": fluxes.aperture, "flux_aper_err": fluxes.aperture_err}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values["snr"] = flux / error
+    values["snr"] = fluxes.snr
     values |= magnitudes(flux, error, frame.zero_points.get(frame.reference))
     for j, band in enumerate(frame.bands):
         flux, error = fluxes.total[:, j], fluxes.total_err[:, j]

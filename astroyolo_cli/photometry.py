@@ -5,7 +5,8 @@ from a Moffat profile fitted to the growth of the frame's own bright stars, band
 their light in an ellipse of 2.5 Kron radii times what a Sersic profile loses outside of it (``galaxy_factor``).
 
 Errors: sky noise and, where the gain is known, photons; the sky noise is scaled by the scatter of empty apertures, as the
-noise of resampled frames is correlated.
+noise of resampled frames is correlated. Total fluxes have besides, in quadrature, a tenth of what was added for the light outside
+of a star's aperture and all of what was added to a galaxy's; S/N is without.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from .stamps import LARGEST, Light, Stamps, cut, groups, total
 
 APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
 UNKNOWN_SIZE = 3.0  # aperture over half-light radius where that is unknown
-MOST_LOST = 1.35  # the largest factor to a galaxy's total light
+MOST_LOST = 1.25  # the largest factor to a galaxy's total light
+DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may have 4, but what is called so is often a disk
+STAR_DOUBT, GALAXY_DOUBT = 0.1, 1.0  # standard error of the light outside of the aperture, in units of that light
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON = 2.5  # Kron radii of the total aperture
 
@@ -49,10 +52,11 @@ class Moffat:
 
 @dataclass(frozen=True)
 class Fluxes:
-    """(n, bands) total fluxes and their errors, (n,) aperture fluxes and errors in the reference band."""
+    """(n, bands) total fluxes and their errors; (n,) S/N, aperture fluxes and errors, and half-light radii in the reference band."""
 
     total: np.ndarray
     total_err: np.ndarray
+    snr: np.ndarray
     aperture: np.ndarray
     aperture_err: np.ndarray
     r50: np.ndarray
@@ -193,7 +197,7 @@ def star_profile(light: Light, shapes: Shapes, sound: np.ndarray) -> Moffat:
     from scipy.optimize import least_squares
 
     width = frame_fwhm(shapes.fwhm, sound)
-    radii = width * np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0])
+    radii = width * np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0])
     usual = sound & (np.abs(shapes.fwhm / width - 1) < 0.2)
     rows = brightest(light, np.flatnonzero(usual), shapes.place, radii[3])
     flux, _ = aperture_sums(light, rows, shapes.place[rows], radii)
@@ -235,12 +239,14 @@ def fluxes_of(frame: Frame, found: Detections, light: dict, shapes: Shapes, flag
     half_light = growth.radius_of(kron[reference][0] / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)
-    total = np.empty((2, len(found), len(light)))
+    flux, error, noise = np.empty((3, len(found), len(light)))
     for j, band in enumerate(light):
-        factor = np.maximum(as_galaxy, 1 / stars[band].part_within(circle))
-        total[:, :, j] = np.where(point, np.multiply(small[band], as_star[band]), np.multiply(kron[band], factor))
-    whole = total[0, :, list(light).index(reference)]
-    return Fluxes(total[0], total[1], *small[reference], growth.radius_of(whole / 2))
+        factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
+        inside, random = np.where(point, small[band], kron[band])
+        flux[:, j], noise[:, j] = inside * factor, random * factor
+        error[:, j] = np.hypot(noise[:, j], np.where(point, STAR_DOUBT, GALAXY_DOUBT) * (factor - 1) * inside)
+    j = list(light).index(reference)
+    return Fluxes(flux, error, flux[:, j] / noise[:, j], *small[reference], growth.radius_of(flux[:, j] / 2))
 
 
 def looks_like_star(found: Detections, small, kron, as_star: float) -> np.ndarray:
@@ -256,7 +262,7 @@ def galaxy_factor(size: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
     An aperture of 2.5 Kron radii of an exponential disk gives 1.04, of a de Vaucouleurs profile 1.10 (Graham & Driver 2005,
     PASA 22, 118); one that noise or a small box cut short gives more.
     """
-    disk, smooth = (np.interp(np.nan_to_num(size, nan=UNKNOWN_SIZE), *sersic_factors(n)) for n in (1.0, 3.0))
+    disk, smooth = (np.interp(np.nan_to_num(size, nan=UNKNOWN_SIZE), *sersic_factors(n)) for n in (DISK_INDEX, SMOOTH_INDEX))
     return p_disk * disk + (1 - p_disk) * smooth
 
 

@@ -6,6 +6,7 @@ it learned.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -105,18 +106,22 @@ def estimate_background(counts: np.ndarray) -> Background:
 def _meshes(sample, good, cells, fallback) -> tuple[np.ndarray, np.ndarray]:
     """Sky and noise of each cell; cells almost without good pixels take the median of the others."""
     sky, noise = np.full(cells, np.nan), np.full(cells, np.nan)
-    rows = np.array_split(np.arange(sample.shape[0]), cells[0])
-    columns = np.array_split(np.arange(sample.shape[1]), cells[1])
-    for i, r in enumerate(rows):
-        for j, c in enumerate(columns):
-            cell = np.s_[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
-            pixels = sample[cell][good[cell]]
-            if len(pixels) > 0.1 * len(r) * len(c):
-                sky[i, j], noise[i, j] = sky_and_noise(pixels)
+    for place, cell in mesh_cells(sample.shape, cells):
+        pixels = sample[cell][good[cell]]
+        if len(pixels) > 0.1 * good[cell].size:
+            sky[place], noise[place] = sky_and_noise(pixels)
     for mesh, value in ((sky, fallback[0]), (noise, fallback[1])):
         known = np.isfinite(mesh) & (noise > 0)
         mesh[~known] = np.median(mesh[known]) if known.any() else value
     return sky, noise
+
+
+def mesh_cells(shape: tuple[int, int], cells: tuple[int, int]) -> Iterator[tuple[tuple[int, int], tuple[slice, slice]]]:
+    """Row and column of each cell of a mesh over an image of this shape, and its pixels."""
+    rows, columns = (np.array_split(np.arange(n), m) for n, m in zip(shape, cells))
+    for i, r in enumerate(rows):
+        for j, c in enumerate(columns):
+            yield (i, j), np.s_[r[0] : r[-1] + 1, c[0] : c[-1] + 1]
 
 
 def sky_and_noise(pixels: np.ndarray) -> tuple[float, float]:

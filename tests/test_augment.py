@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from astroyolo_cli.cli.train import AUGMENTATIONS
-from astroyolo_cli.stretch import Stretch
+from astroyolo_cli.stretch import Stretch, lupton_rgb
 from astroyolo_cli.train.augment import Chances, Scene, blurred, field_sample, joint_light, mixed, slope, unit_noise, zoomed
-from astroyolo_cli.train.canvases import at_native_scale, canvas_sample
+from astroyolo_cli.train.canvases import as_observed, at_native_scale, canvas_sample, mosaic_cells
 from astroyolo_cli.train.formats_votes import native_scale
 from astroyolo_cli.train.optimise import fitting_batch
 from astroyolo_cli.train.samples import Cutout, Field
@@ -140,3 +140,30 @@ def test_the_batch_that_fits():
     assert fitting_batch(lambda n: 1000 + 300 * n, 1000 + 300 * 3) == 2
     assert fitting_batch(lambda n: 1000 + 300 * n, 10) == 1
     assert fitting_batch(lambda n: 1000 + 300 * n, 1e9) == 64
+
+
+def test_mosaics_hold_galaxies_of_a_few_pixels_apart_from_each_other():
+    rng = np.random.default_rng(0)
+    sides = set()
+    for _ in range(30):
+        cells = mosaic_cells(rng)
+        taken = np.zeros((512, 512), int)
+        for y, x, side in cells:
+            taken[y : y + side, x : x + side] += 1
+        assert taken.max() == 1
+        for top, left in ((0, 0), (0, 256), (256, 0), (256, 256)):
+            assert 1 <= sum(top <= y < top + 256 and left <= x < left + 256 for y, x, _ in cells) <= 16
+        sides |= {side for _, _, side in cells}
+    assert sides == {16, 32, 64, 128, 256}
+
+
+def test_a_galaxy_seen_by_a_survey_lies_on_its_noise_and_in_its_box():
+    image = np.zeros((3, 64, 64), np.float32)
+    image[:, 28:36, 28:36] = 0.7
+    stretch, box = Stretch(), np.array([27.5, 27.5, 35.5, 35.5], np.float32)
+    rgb, wider = as_observed(image, box, stretch, np.random.default_rng(1))
+    assert (wider[:2] < box[:2]).all() and (wider[2:] > box[2:]).all()
+    sky = lupton_rgb(np.random.default_rng(2).normal(0, 0.95, (3, 64, 64)).astype(np.float32), stretch)
+    assert rgb[:, :12].std() == pytest.approx(sky[:, :12].std(), rel=0.1)
+    inside = rgb[:, 30:34, 30:34].mean()
+    assert inside > sky.mean() + 5 * sky.std() / 4

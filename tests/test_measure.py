@@ -1,7 +1,5 @@
 """Positions, fluxes and shapes against analytic skies, sep and photutils."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
@@ -25,7 +23,9 @@ from astroyolo_cli.columns import (
 from astroyolo_cli.detections import Detections
 from astroyolo_cli.measure import flag_untrained_fwhm, measure
 from astroyolo_cli.photometry import Moffat, coverage
+from astroyolo_cli.sky import sky_between
 from astroyolo_cli.stamps import Stamps
+from astroyolo_cli.stretch import Background, estimate_background
 from conftest import make_frame, star, tan_wcs
 
 
@@ -36,9 +36,7 @@ def detections(boxes, p_galaxy=0.1, p_disk=0.5) -> Detections:
 
 
 def flat(frame, noise=1.0, sky=0.0):
-    return {
-        b: SimpleNamespace(sky=np.full(frame.shape, sky, np.float32), noise=np.full(frame.shape, noise, np.float32)) for b in frame.bands
-    }
+    return {band: Background(np.full((1, 1), sky), np.full((1, 1), noise), frame.shape) for band in frame.bands}
 
 
 def around(places, half):
@@ -394,3 +392,30 @@ def test_columns_have_valid_ucds():
     from astropy.io.votable.ucd import check_ucd
 
     assert all(check_ucd(c.ucd, check_controlled_vocabulary=True) for c in columns_for(("r", "g")))
+
+
+def test_the_sky_beside_sources_is_free_of_their_wings():
+    rng = np.random.default_rng(3)
+    places = rng.uniform(10, 590, (500, 2))
+    image = rng.normal(7, 1, (600, 600))
+    for x, y in places:  # Moffat wings, as telescopes have them
+        image += 80 * moffat_profile((600, 600), x, y, 4.0)
+    first, boxes = estimate_background(image), np.array(around(places, 7), float)
+    sky = sky_between(first, image, boxes)
+    assert np.median(first.sky_mesh) > 7.1
+    assert np.median(sky.sky_mesh) == pytest.approx(7, abs=0.05)
+    np.testing.assert_allclose(sky_between(estimate_background(3.7 * image + 100), 3.7 * image + 100, boxes).sky_mesh,
+                               3.7 * sky.sky_mesh + 100, rtol=1e-9)  # fmt: skip
+
+
+def test_a_frame_full_of_boxes_keeps_its_sky():
+    image = np.random.default_rng(0).normal(5, 1, (64, 64))
+    first = estimate_background(image)
+    np.testing.assert_array_equal(sky_between(first, image, np.array([[-0.5, -0.5, 63.5, 63.5]])).sky_mesh, first.sky_mesh)
+
+
+def moffat_profile(shape, x, y, fwhm, beta=2.5):
+    """Peak 1."""
+    alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return (1 + ((columns - x) ** 2 + (rows - y) ** 2) / alpha**2) ** -beta
