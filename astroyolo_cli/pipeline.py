@@ -14,6 +14,7 @@ from .errors import WeightsError
 from .frame import Frame
 from .model.engine import Engine
 from .read import checksum
+from .star_boxes import with_shared_size
 from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
 from .tile import Tile, keep_core, merge_seams, tiles
 
@@ -81,7 +82,7 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
             numbers.append(np.full(len(part), first + offset))
     if not parts:
         return Detections.empty()
-    return merge_seams(concatenate(parts), np.concatenate(numbers))
+    return with_shared_size(merge_seams(concatenate(parts), np.concatenate(numbers)), frame.shape)
 
 
 def reweighted(found: Detections, priors: dict[str, float], prior_star: float | None) -> Detections:

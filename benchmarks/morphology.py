@@ -1,0 +1,154 @@
+"""How well smooth galaxies and disks are told apart: python benchmarks/morphology.py [WEIGHTS].
+
+Needs ASTROYOLO_DATA. Galaxy Zoo cutouts that training held out (by object id): as `astroyolo classify` sees them, in colour and in grey.
+Then the same galaxies made linear, shrunk, blurred to the seeing and put into the SDSS frame 004510, which no training has seen, at several
+sizes and S/N; as `astroyolo detect` sees them.
+"""
+
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
+
+from astroyolo_cli.central import central_sources
+from astroyolo_cli.detections import centers
+from astroyolo_cli.evaluate.classes import class_scores
+from astroyolo_cli.evaluate.cutouts import shown
+from astroyolo_cli.frame import Frame
+from astroyolo_cli.inputs import resolve
+from astroyolo_cli.model.checkpoint import locate
+from astroyolo_cli.model.engine import Engine, open_engine
+from astroyolo_cli.pipeline import DetectSettings, find
+from astroyolo_cli.read import read_field
+from astroyolo_cli.stretch import backgrounds
+from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
+from astroyolo_cli.train.samples import held_out
+
+FWHM = 3.3  # pixels: the seeing of the frame
+SIZES = (0.5, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
+SNRS = (30.0, 100.0, 300.0)
+SPACING = 90  # pixels between the places where galaxies are put
+ALONE = 8.0  # pixels around a place without a detection of the frame's own
+PRIOR = 0.5  # of a disk, in training
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """(3, 256, 256) linear light in i, r, g, its half-light radius in pixels, and its class."""
+
+    light: np.ndarray
+    r50: float
+    is_disk: bool
+
+
+def held_out_files(data: Path) -> tuple[list[Path], np.ndarray]:
+    files = [path for kind in ("smooth", "disk") for path in sorted((data / "galaxyzoo" / kind).glob("*.jpeg")) if held_out(path.stem)]
+    return files, np.array([path.parent.name == "disk" for path in files])
+
+
+def galaxy_of(path: Path) -> Galaxy:
+    light = linear_light(centre_of_picture(path)[0] / np.float32(255))
+    rim = np.concatenate([light[:, :12].reshape(3, -1), light[:, -12:].reshape(3, -1)], axis=1)
+    light = light - np.median(rim, axis=1)[:, None, None]
+    side = light.shape[1]
+    rows, columns = np.mgrid[:side, :side] - (side - 1) / 2
+    radius = np.hypot(rows, columns).ravel()
+    order = radius.argsort()
+    growth = np.cumsum(light.mean(0).ravel()[order])[radius[order] < 0.4 * side]
+    r50 = radius[order][np.argmax(growth > growth[-1] / 2)]
+    return Galaxy(light * (radius.reshape(side, side) < 0.45 * side), float(max(r50, 3.0)), path.parent.name == "disk")
+
+
+def shrunk(galaxy: Galaxy, r50: float, snr: float, noise: np.ndarray) -> np.ndarray:
+    """(3, n, n) counts of the galaxy with that half-light radius in pixels and S/N over all bands, through the frame's PSF."""
+    side = max(round(galaxy.light.shape[1] * r50 / galaxy.r50), 5)
+    planes = [np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BOX)) for plane in galaxy.light]
+    wide = np.pad(np.stack(planes), ((0, 0), (8, 8), (8, 8)))
+    seen = gaussian_filter(wide, (0, FWHM / 2.355, FWHM / 2.355))
+    return seen * (snr / np.sqrt((seen**2 / noise[:, None, None] ** 2).sum()))
+
+
+def free_places(frame: Frame, own: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n, 2) places on a jittered grid, away from the frame's own sources."""
+    height, width = frame.shape
+    grid = np.stack(np.meshgrid(np.arange(SPACING, width - SPACING, SPACING), np.arange(SPACING, height - SPACING, SPACING)), -1)
+    places = grid.reshape(-1, 2) + rng.integers(-15, 16, (grid.size // 2, 2))
+    return places[cKDTree(own).query(places)[0] > ALONE]
+
+
+def with_galaxies(frame: Frame, stamps: list[np.ndarray], places: np.ndarray) -> Frame:
+    counts = {band: plane.copy() for band, plane in frame.counts.items()}
+    for stamp, (x, y) in zip(stamps, places):
+        for band, plane in zip(frame.bands, stamp):
+            half = plane.shape[0] // 2
+            top, left = max(y - half, 0), max(x - half, 0)
+            part = plane[top - (y - half) :, left - (x - half) :]
+            window = counts[band][top : top + part.shape[0], left : left + part.shape[1]]
+            window += part[: window.shape[0], : window.shape[1]]
+    return replace(frame, counts=counts)
+
+
+def p_disk_at(frame: Frame, places: np.ndarray, near: float, engine: Engine) -> np.ndarray:
+    """(n,) of the detection within ``near`` pixels of each place; NaN without."""
+    found = find(frame, backgrounds(frame), engine, DetectSettings())
+    distance, nearest = cKDTree(centers(found.xyxy)).query(places)
+    return np.where(distance < near, found.p_disk[nearest], np.nan)
+
+
+def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
+    rng = np.random.default_rng(5)
+    pattern = str(data / "sdss/004510-4-0030/frame-{band}-*.fits.bz2")
+    frame = read_field(resolve([pattern], ["i", "r", "g"])[0], reference_band="r")
+    sky = backgrounds(frame)
+    noise = np.array([np.median(sky[band].noise_mesh) for band in frame.bands])
+    own = centers(find(frame, sky, engine, DetectSettings()).xyxy)
+    galaxies = [galaxy_of(path) for path in files]
+    for size in SIZES:
+        for snr in SNRS:
+            places = free_places(frame, own, rng)
+            chosen = rng.permutation(np.resize(np.arange(len(files)), max(len(places), len(files))))[: len(places)]
+            stamps = [shrunk(galaxies[i], size * FWHM, snr, noise) for i in chosen]
+            p = p_disk_at(with_galaxies(frame, stamps, places), places, max(FWHM, size * FWHM / 2), engine)
+            seen = np.isfinite(p)
+            scores = class_scores(p[seen], is_disk[chosen][seen], rng)
+            accuracy, away = percent(scores["balanced_accuracy"]), np.abs(p[seen] - PRIOR).mean()
+            told = f"balanced accuracy {accuracy}, mean |p - prior| {away:.3f}"
+            print(f"  r50 {size:g} FWHM, S/N {snr:g}: {len(p)} galaxies, found {percent(seen.mean())}, {told}")
+
+
+def grey_of(rgb: np.ndarray) -> np.ndarray:
+    return np.repeat(rgb.mean(axis=0, keepdims=True), 3, axis=0)
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def in_cutouts(files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    for label, grey in (("colour", False), ("grey", True)):
+        pictures = [grey_of(shown(path)) if grey else shown(path) for path in files]
+        p = np.concatenate([central_sources(engine, np.stack(pictures[i : i + 16])).p_disk for i in range(0, len(pictures), 16)])
+        scores = class_scores(p, is_disk, rng)
+        low, high = scores["ece_95"]
+        print(f"  in {label}: balanced accuracy {percent(scores['balanced_accuracy'])}, AUC {scores['auc']:.3f}, "
+              f"ECE {scores['ece']:.3f} ({low:.3f} to {high:.3f})")  # fmt: skip
+
+
+def main() -> None:
+    data = Path(os.environ["ASTROYOLO_DATA"])
+    engine = open_engine(locate(sys.argv[1] if len(sys.argv) > 1 else "nano"))
+    files, is_disk = held_out_files(data)
+    print(f"Galaxy Zoo, held out: {len(files)} cutouts, {is_disk.sum()} disks")
+    in_cutouts(files, is_disk, engine)
+    print("The same galaxies in SDSS 004510, i, r, g")
+    in_a_frame(data, files, is_disk, engine)
+
+
+if __name__ == "__main__":
+    main()
