@@ -20,7 +20,7 @@ from .frame import Frame
 from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
 from .measure import as_column, from_network, to_sky, unsure_flag
 from .read import PICTURES, read_field
-from .stretch import Stretch, backgrounds, empty_sky, section_rgb
+from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
 
 MIDDLE = 256  # pixels of a picture around its centre that are looked at
@@ -96,7 +96,7 @@ def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
     """(3, side, side) RGB of a cutout: a picture's middle at 128 pixels, of FITS the pixels themselves around the centre."""
     height, width = frame.shape
     if not frame.stretched:
-        return window_image(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch)
+        return window_rgb(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch, WINDOW)
     from PIL import Image
 
     side = min(MIDDLE, height, width)
@@ -106,16 +106,6 @@ def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
     box = (left, top, left + side, top + side)
     how = Image.Resampling.BOX if side > SHOWN else Image.Resampling.BILINEAR
     return np.stack([np.asarray(plane.resize((SHOWN, SHOWN), how, box), np.float32) for plane in planes])
-
-
-def window_image(frame: Frame, background: dict, x: float, y: float, stretch: Stretch, side: int = WINDOW) -> np.ndarray:
-    """(3, side, side) RGB with the pixel nearest to x, y just beyond the middle; what lies beyond the frame is empty sky."""
-    left, top = round(x) - side // 2, round(y) - side // 2
-    rows, columns = (slice(max(first, 0), min(first + side, n)) for first, n in ((top, frame.shape[0]), (left, frame.shape[1])))
-    rgb = section_rgb(frame, background, stretch, rows, columns)
-    image = np.tile(empty_sky(frame, rgb, stretch)[:, None, None], (1, side, side))
-    image[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = rgb
-    return image
 
 
 def classify_positions(
@@ -148,7 +138,7 @@ def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine) -> Dete
     """The source at each position, in frame pixels: the mean of looks with the position at different places of the network's cells."""
     looks = []
     for shift in SHIFTS:
-        windows = [window_image(frame, background, x + shift, y + shift, engine.card.stretch) for x, y in xy]
+        windows = [window_rgb(frame, background, x + shift, y + shift, engine.card.stretch, WINDOW) for x, y in xy]
         found = central_sources(engine, np.stack(windows), off_centre=shift)
         corner = np.round(xy + shift) - WINDOW // 2
         looks.append(replace(found, xyxy=(found.xyxy + np.tile(corner, 2)).astype(np.float32)))

@@ -239,3 +239,13 @@ def section_rgb(frame: Frame, background: dict[str, Background], stretch: Stretc
         return np.stack([np.nan_to_num(frame.counts[b][rows, columns]) for b in frame.bands]).astype(np.float32)
     bands = [signal(frame.counts[b], background[b], rows, columns) for b in frame.bands]
     return lupton_rgb(three_channels(bands), stretch)
+
+
+def window_rgb(frame: Frame, background: dict, x: float, y: float, stretch: Stretch, side: int) -> np.ndarray:
+    """(3, side, side) RGB with the pixel nearest to x, y just beyond the middle; what lies beyond the frame is empty sky."""
+    left, top = round(x) - side // 2, round(y) - side // 2
+    rows, columns = (slice(max(first, 0), min(first + side, n)) for first, n in ((top, frame.shape[0]), (left, frame.shape[1])))
+    rgb = section_rgb(frame, background, stretch, rows, columns)
+    image = np.tile(empty_sky(frame, rgb, stretch)[:, None, None], (1, side, side))
+    image[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = rgb
+    return image

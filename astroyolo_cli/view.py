@@ -9,6 +9,7 @@ import numpy as np
 from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
+from .write import written_whole
 
 COLOURS = {"star": (255, 165, 0), "galaxy": (80, 160, 255), "smooth": (255, 70, 70), "disk": (70, 255, 70)}
 ENLARGE_BELOW = 1100  # pixels: smaller frames are drawn at twice their size, so that boxes are legible
@@ -30,13 +31,8 @@ def save_overlay(path: Path, frame: Frame, background: dict[str, Background], st
     draw_boxes(left, catalog, [str(name) for name in catalog["class"]], scale)
     draw_boxes(right, catalog, [str(name) for name in np.ma.filled(catalog["morphology"], "")], scale)
     image = with_sky(side_by_side(left, right, upside_down=not frame.stretched), frame, scale)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with written_whole(path) as partial:
         image.save(partial, format="PNG")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
 def side_by_side(left, right, upside_down: bool):

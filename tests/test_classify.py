@@ -66,7 +66,7 @@ def sky_frame(shape=(300, 340), **rest):
 def test_a_window_is_the_frame_around_the_position_and_sky_beyond(x, y):
     frame, stretch = sky_frame(), Stretch()
     background = backgrounds(frame)
-    got = classify.window_image(frame, background, x, y, stretch, side=64)
+    got = classify.window_rgb(frame, background, x, y, stretch, side=64)
     whole = section_rgb(frame, background, stretch)
     sky = lupton_rgb(np.zeros((3, 1, 1), np.float32), stretch)[:, 0, 0]
     for row in range(64):

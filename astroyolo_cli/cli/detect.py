@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from .options import BATCH, COLUMNS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REPORT, options
+from .options import BATCH, COLUMNS, CUTOUTS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REPORT, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, COLUMNS, PLOT, REPORT, READING, NETWORK, BATCH, OVERWRITE, QUIET)
+@options(OUTPUT, COLUMNS, PLOT, REPORT, CUTOUTS, READING, NETWORK, BATCH, OVERWRITE, QUIET)
 def detect(inputs, output, **given):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
@@ -33,8 +33,9 @@ def detect(inputs, output, **given):
     from ..inputs import resolve
 
     fields = resolve(inputs, given["bands"])
-    if given["report"] is not None and len(fields) != 1:
-        raise click.UsageError(f"--report: shows one field, and there are {len(fields)}; give one INPUT, or leave --report out")
+    for name in ("report", "cutouts"):
+        if given[name] is not None and len(fields) != 1:
+            raise click.UsageError(f"--{name}: shows one field, and there are {len(fields)}; give one INPUT, or leave --{name} out")
     if given["job"] is not None:
         fields = share_of(fields, given["job"], given["njobs"])
     recipe = recipe_of(given, settings)
@@ -66,11 +67,11 @@ def check_options(output, into_folder: bool, given: dict) -> None:
         check_columns(given["columns"], output)
         check_plot(given["plot"], given["overwrite"])
         check_report(given["report"], given["overwrite"])
+        check_cutouts(given["cutouts"], given["overwrite"])
         return
-    if given["plot"] is not None:
-        raise click.UsageError("--plot: draws one field; leave it out where --output is a folder")
-    if given["report"] is not None:
-        raise click.UsageError("--report: shows one field; leave it out where --output is a folder")
+    for name in ("plot", "report", "cutouts"):
+        if given[name] is not None:
+            raise click.UsageError(f"--{name}: shows one field; leave it out where --output is a folder")
     from pathlib import Path
 
     from ..write import writer_for
@@ -111,6 +112,10 @@ def detect_one(source, output, recipe, given: dict) -> None:
         from ..quicklook import write_report
 
         write_report(given["report"], frame, result.background, engine.card.stretch, result.catalog)
+    if given["cutouts"] is not None:
+        from ..cutouts import write_cutouts
+
+        write_cutouts(given["cutouts"], frame, result.background, engine.card.stretch, result.catalog, given["overwrite"])
     if not given["quiet"]:
         summarise(result, frame, output, time.perf_counter() - began)
 
@@ -207,6 +212,14 @@ def check_report(report, overwrite: bool) -> None:
     if report.suffix.lower() not in (".html", ".htm"):
         raise OutputError(f"{report}: --report writes HTML; end its name in .html")
     check_place(report, overwrite)
+
+
+def check_cutouts(folder, overwrite: bool) -> None:
+    """Before the work: can the folder be made?"""
+    if folder is not None:
+        from ..cutouts import check_cutouts as check
+
+        check(folder, overwrite)
 
 
 def detect_settings(options_given: dict):

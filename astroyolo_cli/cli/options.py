@@ -71,6 +71,9 @@ PLOT = click.option(
 REPORT = click.option(
     "--report", type=click.Path(path_type=Path), help="HTML page to look at the frame and its catalog in a browser, in one file."
 )
+CUTOUTS = click.option(
+    "--cutouts", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for a PNG of every source, named by its id and classes."
+)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an output that exists.")
 QUIET = click.option("--quiet", is_flag=True, help="No progress and no summary.")
 
