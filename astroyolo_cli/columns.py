@@ -50,7 +50,7 @@ COLUMNS = (
     Column("flux_aper_err", "f8", "flux", "stat.error;phot.flux;phys.size.radius", "standard error of flux_aper"),
     Column("mag", "f8", "mag", "phot.mag;meta.main", "AB magnitude of flux", True),
     Column("mag_err", "f8", "mag", "stat.error;phot.mag", "standard error of mag", True),
-    Column("snr", "f4", "", "stat.snr", "flux over its noise, that of the sky and photons alone"),
+    Column("snr", "f4", "", "stat.snr", "flux / flux_err"),
     Column("a", "f4", "pix", "phys.size.smajAxis;instr.det", "rms along the major axis"),
     Column("b", "f4", "pix", "phys.size.sminAxis;instr.det", "rms along the minor axis"),
     Column("theta", "f4", "deg", "pos.posAng;instr.det", "angle of the major axis, counter-clockwise from +x"),

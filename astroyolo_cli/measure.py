@@ -208,7 +208,8 @@ def flux_columns(frame: Frame, fluxes: Fluxes) -> dict[str, np.ndarray]:
     j = list(frame.bands).index(frame.reference)
     flux, error = fluxes.total[:, j], fluxes.total_err[:, j]
     values = {"flux": flux, "flux_err": error, "flux_aper": fluxes.aperture, "flux_aper_err": fluxes.aperture_err}
-    values["snr"] = fluxes.snr
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values["snr"] = flux / error
     values |= magnitudes(flux, error, frame.zero_points.get(frame.reference))
     for j, band in enumerate(frame.bands):
         flux, error = fluxes.total[:, j], fluxes.total_err[:, j]

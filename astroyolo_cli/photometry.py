@@ -6,7 +6,7 @@ their light in an ellipse of 2.5 Kron radii times what a Sersic profile loses ou
 
 Errors: sky noise and, where the gain is known, photons; the sky noise is scaled by the scatter of empty apertures, as the
 noise of resampled frames is correlated. Total fluxes have besides, in quadrature, a tenth of what was added for the light outside
-of a star's aperture and all of what was added to a galaxy's; S/N is without.
+of a star's aperture and half of what was added to a galaxy's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
 UNKNOWN_SIZE = 3.0  # aperture over half-light radius where that is unknown
 MOST_LOST = 1.25  # the largest factor to a galaxy's total light
 DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may have 4, but what is called so is often a disk
-STAR_DOUBT, GALAXY_DOUBT = 0.1, 1.0  # standard error of the light outside of the aperture, in units of that light
+STAR_DOUBT, GALAXY_DOUBT = 0.1, 0.5  # standard error of the light outside of the aperture, in units of that light
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON = 2.5  # Kron radii of the total aperture
 
@@ -52,11 +52,10 @@ class Moffat:
 
 @dataclass(frozen=True)
 class Fluxes:
-    """(n, bands) total fluxes and their errors; (n,) S/N, aperture fluxes and errors, and half-light radii in the reference band."""
+    """(n, bands) total fluxes and their errors; (n,) aperture fluxes and errors, and half-light radii in the reference band."""
 
     total: np.ndarray
     total_err: np.ndarray
-    snr: np.ndarray
     aperture: np.ndarray
     aperture_err: np.ndarray
     r50: np.ndarray
@@ -239,14 +238,14 @@ def fluxes_of(frame: Frame, found: Detections, light: dict, shapes: Shapes, flag
     half_light = growth.radius_of(kron[reference][0] / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)
-    flux, error, noise = np.empty((3, len(found), len(light)))
+    flux, error = np.empty((2, len(found), len(light)))
     for j, band in enumerate(light):
         factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
-        inside, random = np.where(point, small[band], kron[band])
-        flux[:, j], noise[:, j] = inside * factor, random * factor
-        error[:, j] = np.hypot(noise[:, j], np.where(point, STAR_DOUBT, GALAXY_DOUBT) * (factor - 1) * inside)
-    j = list(light).index(reference)
-    return Fluxes(flux, error, flux[:, j] / noise[:, j], *small[reference], growth.radius_of(flux[:, j] / 2))
+        inside, noise = np.where(point, small[band], kron[band])
+        flux[:, j] = inside * factor
+        error[:, j] = np.hypot(noise * factor, np.where(point, STAR_DOUBT, GALAXY_DOUBT) * (factor - 1) * inside)
+    whole = flux[:, list(light).index(reference)]
+    return Fluxes(flux, error, *small[reference], growth.radius_of(whole / 2))
 
 
 def looks_like_star(found: Detections, small, kron, as_star: float) -> np.ndarray:

@@ -24,7 +24,7 @@ FRAME_ROWS = {
 
 
 def draw_figures(scores: dict, folder: Path) -> None:
-    for name, draw in (("counts", draw_counts), ("classes", draw_classes), ("blends", draw_blends)):
+    for name, draw in (("counts", draw_counts), ("classes", draw_classes), ("blends", draw_blends), ("reliability", draw_reliability)):
         draw(scores).savefig(folder / f"peers-{name}.png", dpi=110)
 
 
@@ -71,6 +71,22 @@ def draw_blends(scores: dict):
         ax.set(xlabel="nearest neighbour of S/N > 10 [FWHM]", ylabel="found, S/N > 20", ylim=(0, 1.03), title=f"{crowd} fields")
         ax.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
+    return figure
+
+
+def draw_reliability(scores: dict):
+    """Of AstroYOLO on three bands: how many of those that it promises with p are what it says."""
+    figure, axes = new_figure(2)
+    one = next(iter(scores["plain"].values()))["reliability"]
+    curves = [(axes[0], {"score": one["score"]}), (axes[1], one["p_galaxy"])]
+    for ax, parts in curves:
+        for (label, bins), colour in zip(parts.items(), COLOURS):
+            ax.plot([b["said"] for b in bins], [b["happened"] for b in bins], "o-", color=colour, label=label, ms=4)
+        ax.plot([0, 1], [0, 1], ":", color="gray")
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+    axes[0].set(xlabel="score", ylabel="true sources", title="plain fields, all detections")
+    axes[1].set(xlabel="p_galaxy", ylabel="galaxies", title="plain fields, sources found")
     return figure
 
 

@@ -17,6 +17,7 @@ from peer_figures import draw_figures, markdown
 from peer_real import real_frame
 from peer_tools import TOOLS, Image
 
+from astroyolo_cli.evaluate.classes import reliability
 from astroyolo_cli.evaluate.fields import LOWEST, found_of_catalog, outcome_of, score_fields
 from astroyolo_cli.evaluate.matching import match_field, radius_of
 from astroyolo_cli.evaluate.truth import true_fields
@@ -98,6 +99,7 @@ def tool_scores(truths: list, catalogs: list) -> dict:
         "classes_by_mag": classes.get("by_mag"),
         "roc": roc(outcome.p_galaxy[outcome.found], outcome.is_galaxy[outcome.found]),
         "blends": by_separation(sure),
+        "reliability": {"score": (scores["score"] or {}).get("reliability"), "p_galaxy": reliability_by_magnitude(outcome)},
     }
 
 
@@ -113,6 +115,18 @@ def roc(p_galaxy: np.ndarray, is_galaxy: np.ndarray) -> list[list[float]] | None
         return None
     thresholds = np.unique(np.quantile(p, np.linspace(0, 1, 101)))
     return [[round(float((p[kind] >= t).mean()), 4) for kind in (~truth, truth)] for t in thresholds]
+
+
+def reliability_by_magnitude(outcome) -> dict[str, list[dict]]:
+    """Thirds of the sources found, brightest first -> bins of p_galaxy; empty for a tool without classes."""
+    known = outcome.found & np.isfinite(outcome.p_galaxy)
+    if not known.any():
+        return {}
+    thirds = np.array_split(np.flatnonzero(known)[np.argsort(outcome.mag[known])], 3)
+    return {
+        f"r {outcome.mag[rows[0]]:.1f} to {outcome.mag[rows[-1]]:.1f}": reliability(outcome.p_galaxy[rows], outcome.is_galaxy[rows])
+        for rows in thirds
+    }
 
 
 def by_separation(pairs: list) -> list[dict]:

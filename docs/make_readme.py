@@ -1,9 +1,10 @@
-"""Fill README.md, weights/README.md and docs/table1.md by running the commands that they show (from the repository's root).
+"""Fill README.md, weights/README.md, docs/table1.md and docs/peers.md by running the commands that they show (from the repository's root).
 
-    ASTROYOLO_DATA=... python docs/make_readme.py
+    ASTROYOLO_DATA=... python docs/make_readme.py [PAGE...]
 
 A line ``@run COMMAND`` of their templates, docs/*.in.md, becomes the command and what it prints; docs/table1.json, a copy of what
-benchmarks/table1.py leaves in its output folder, becomes the table.
+benchmarks/table1.py leaves in its output folder, becomes the table; docs/peers.json and the figures beside it are those of
+benchmarks/peers.py.
 """
 
 import json
@@ -16,17 +17,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST_LINES = 24
-PAGES = {"docs/README.in.md": "README.md", "docs/weights.in.md": "weights/README.md", "docs/table1.in.md": "docs/table1.md"}
+PAGES = {
+    "docs/README.in.md": "README.md",
+    "docs/weights.in.md": "weights/README.md",
+    "docs/table1.in.md": "docs/table1.md",
+    "docs/peers.in.md": "docs/peers.md",
+}
 
 
 def main() -> None:
     for template, page in PAGES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            for name in ("examples", "benchmarks"):
-                (Path(folder) / name).symlink_to(ROOT / name)
-            text = (ROOT / template).read_text()
-            filled = re.sub(r"^@run (.*)$", lambda match, where=folder: transcript(match[1], where), text, flags=re.M)
-            (ROOT / page).write_text(filled.replace("@columns", columns()).replace("@scores", scores()).replace("@table1", table1()))
+        if not sys.argv[1:] or page in sys.argv[1:]:
+            (ROOT / page).write_text(filled((ROOT / template).read_text()))
+
+
+def filled(text: str) -> str:
+    """A template with its commands run and its tables put in."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("examples", "benchmarks"):
+            (Path(folder) / name).symlink_to(ROOT / name)
+        text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
+    for fill in (columns, scores, table1, peers):
+        if f"@{fill.__name__}" in text:
+            text = text.replace(f"@{fill.__name__}", fill())
+    return text
 
 
 def transcript(command: str, folder: str) -> str:
@@ -59,6 +73,14 @@ def table1() -> str:
     missing = [row.title for name, row in ROWS.items() if name not in results]
     left = f" Rows that are not trained yet: {'; '.join(missing)}." if missing else ""
     return f"Images a row: {', '.join(map(str, images))}; test cutouts: {', '.join(map(str, cutouts))}.{left}\n\n{table(results)}"
+
+
+def peers() -> str:
+    """What benchmarks/peers.py measured."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from peer_figures import markdown
+
+    return markdown(json.loads((ROOT / "docs/peers.json").read_text()))
 
 
 def columns() -> str:
