@@ -62,7 +62,7 @@ def catalog_of(source: FieldInput, recipe: Recipe, engine):
     from .read import read_field
 
     frame = read_field(source, **recipe.reading)
-    result = detect(frame, engine, recipe.settings)
+    result = detect(frame, engine, recipe.settings, recipe.threads)
     result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
     return frame, result
 

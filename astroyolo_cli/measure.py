@@ -34,12 +34,13 @@ from .sky import sky_between
 from .stamps import Light, all_bands, at_edges, ellipses, over_edges, owners
 
 
-def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None) -> Table:
+def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None, threads: int = 1) -> Table:
     """The catalog of a frame, one row a detection, in their order.
 
     Args:
         background: band -> sky and noise (stretch.Background); the sky is measured again beside the detections (sky.py).
         fwhm: of the frame's stars in pixels; without it, the median of the stars found.
+        threads: that share the work; 0 for as many as there are processors. The catalog is the same.
 
     Returns:
         The columns of columns.py; masked where unknown. ``meta`` holds the pixel origin, the radius of
@@ -53,7 +54,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     flags = flags_of(frame, found, boxes, owner)
     with np.errstate(all="ignore"):
         together = all_bands(list(light.values()))
-        shapes = shapes_of(together, over_edges(boxes, frame.shape), found.p_galaxy)
+        shapes = shapes_of(together, over_edges(boxes, frame.shape), found.p_galaxy, threads)
         sound = sound_stars(found, flags) & np.isfinite(shapes.x_err)
         stars = {band: star_profile(one, shapes, sound) for band, one in light.items()}
         width = fwhm or stars[frame.reference].fwhm
@@ -61,7 +62,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
         wander = centroid_scale(together, radius, width / FWHM_OF_SIGMA)
         shapes = replace(shapes, x_err=shapes.x_err * wander, y_err=shapes.y_err * wander)
         light = {band: replace(one, scale=aperture_scale(one, radius)) for band, one in light.items()}
-        fluxes = fluxes_of(frame, found, light, shapes, flags, stars, radius)
+        fluxes = fluxes_of(frame, found, light, shapes, flags, stars, radius, threads)
         shapes = replace(shapes, fwhm=shapes.fwhm * stars[frame.reference].fwhm / frame_fwhm(shapes.fwhm, sound))
     catalog = as_table(frame, found, flags, shapes, fluxes, usable)
     catalog.meta |= {"aperture_radius": round(radius, 4), "frame_fwhm": round(width, 4), "stars": stars[frame.reference].stars}

@@ -21,6 +21,7 @@ from .detections import Detections
 from .frame import Frame
 from .shapes import Shapes, window_moments
 from .stamps import LARGEST, Light, Stamps, cut, groups, total
+from .threads import spread
 
 APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
 UNKNOWN_SIZE = 3.0  # aperture over half-light radius where that is unknown
@@ -61,16 +62,20 @@ class Fluxes:
     r50: np.ndarray
 
 
-def sums(light: Light, rows, place, a, b, theta) -> tuple[np.ndarray, np.ndarray]:
+def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """(n,) light in ellipses of semi-axes ``a``, ``b`` and its standard error; cut at the largest stamp."""
     flux, error = np.zeros(len(place)), np.zeros(len(place))
     a, b = (np.clip(v, 0.5, LARGEST - 2.0) for v in (a, b))
-    for part, side in groups(np.ceil(np.maximum(a, b)) + 1):
+
+    def add(group) -> None:
+        part, side = group
         stamps = cut(light, rows[part], place[part], side)
         covered = coverage(stamps, place[part], a[part], b[part], theta[part])
         flux[part] = total(covered, stamps.data)
         area = covered.sum(axis=(1, 2), dtype=np.float64)
         error[part] = np.sqrt(area * stamps.variance + np.maximum(flux[part], 0) / light.gain)
+
+    spread(add, groups(np.ceil(np.maximum(a, b)) + 1), threads)
     return flux, error
 
 
@@ -104,10 +109,12 @@ def half_plane(inward, normal_x, normal_y) -> np.ndarray:
 class Growth:
     """The light of n sources in circles around ``place``, as far as ``reach``."""
 
-    def __init__(self, light: Light, rows, place, reach):
-        self._groups = [
-            (part, growth_curves(cut(light, rows[part], place[part], side), place[part])) for part, side in groups(np.ceil(reach) + 1)
-        ]
+    def __init__(self, light: Light, rows, place, reach, threads: int = 1):
+        def curves(group):
+            part, side = group
+            return part, growth_curves(cut(light, rows[part], place[part], side), place[part])
+
+        self._groups = spread(curves, groups(np.ceil(reach) + 1), threads)
 
     def radius_of(self, flux: np.ndarray) -> np.ndarray:
         """(n,) radius of the circle that holds this flux (n,); NaN where none does.
@@ -219,22 +226,24 @@ def brightest(light: Light, rows: np.ndarray, place: np.ndarray, radius: float, 
     return rows[order][(flux > least * error)[order]][:most]
 
 
-def aperture_sums(light: Light, rows, place, radii) -> tuple[np.ndarray, np.ndarray]:
+def aperture_sums(light: Light, rows, place, radii, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """(n, k) light in circles of these radii, and errors."""
-    results = [sums(light, rows, place, *[np.full(len(place), r)] * 2, np.zeros(len(place))) for r in radii]
+    results = [sums(light, rows, place, *[np.full(len(place), r)] * 2, np.zeros(len(place)), threads) for r in radii]
     return np.stack([f for f, _ in results], axis=1), np.stack([e for _, e in results], axis=1)
 
 
-def fluxes_of(frame: Frame, found: Detections, light: dict, shapes: Shapes, flags, stars: dict[str, Moffat], radius: float) -> Fluxes:
+def fluxes_of(
+    frame: Frame, found: Detections, light: dict, shapes: Shapes, flags, stars: dict[str, Moffat], radius: float, threads: int = 1
+) -> Fluxes:
     """Aperture, Kron and total fluxes of every band in the reference band's apertures."""
     rows, place, reference = np.arange(len(found)), shapes.place, frame.reference
     a, b = (np.maximum(KRON * shapes.kron * axis, radius) for axis in (shapes.a, shapes.b))
-    small = {band: tuple(v[:, 0] for v in aperture_sums(one, rows, place, [radius])) for band, one in light.items()}
-    kron = {band: sums(one, rows, place, a, b, shapes.theta) for band, one in light.items()}
+    small = {band: tuple(v[:, 0] for v in aperture_sums(one, rows, place, [radius], threads)) for band, one in light.items()}
+    kron = {band: sums(one, rows, place, a, b, shapes.theta, threads) for band, one in light.items()}
     as_star = {band: 1 / profile.part_within(radius) for band, profile in stars.items()}
     point = looks_like_star(found, small[reference], kron[reference], as_star[reference]) & (flags & SATURATED == 0)
     circle = np.sqrt(a * b)
-    growth = Growth(light[reference], rows, place, a)
+    growth = Growth(light[reference], rows, place, a, threads)
     half_light = growth.radius_of(kron[reference][0] / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)

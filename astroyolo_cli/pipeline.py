@@ -51,8 +51,11 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettings()) -> Result:
+def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettings(), threads: int = 0) -> Result:
     """Find, classify and measure every source of a frame.
+
+    Args:
+        threads: that measure; 0 for as many as there are processors.
 
     Raises:
         InputError: for a frame without signal.
@@ -64,7 +67,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
     stretched = time.perf_counter()
     found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
     inferred = time.perf_counter()
-    catalog = measure(frame, found, background)
+    catalog = measure(frame, found, background, threads=threads)
     flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
     catalog.meta["provenance"] = provenance(frame, engine, settings)
     done = time.perf_counter()

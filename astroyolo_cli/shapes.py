@@ -8,6 +8,7 @@ import numpy as np
 
 from .detections import centers
 from .stamps import LARGEST, Light, Stamps, cut, groups, mirror, total
+from .threads import spread
 
 REACH = 1.8, 2.5, 5.0  # half sides of the stamp on which a shape is measured, in half sides of the box: a star's, a galaxy's, and
 # where light goes on beyond these
@@ -50,7 +51,7 @@ def window_sigmas(half: np.ndarray, p_galaxy: np.ndarray) -> np.ndarray:
     return np.clip(np.where(sigma < 1.6 * point, point, sigma), 0.7, LARGEST / 8)
 
 
-def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray) -> Shapes:
+def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray, threads: int = 1) -> Shapes:
     """Centroids and shapes; where there is no light the box gives the place and a star's size.
 
     Sources whose light goes on beyond their stamp are measured again on the next larger one: a galaxy's box ends at 8 % of its peak.
@@ -60,10 +61,14 @@ def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray) -> Shapes:
     guess = window_sigmas(half, p_galaxy)
     todo, galaxies = np.flatnonzero(p_galaxy <= 0.5), np.flatnonzero(p_galaxy > 0.5)
     for number, reach in enumerate(REACH):
+
+        def measured(group, rows=todo, reach=reach):
+            mine = rows[group[0]]
+            return mine, *shapes_in_group(light, mine, middle[mine], half[mine], guess[mine], group[1], reach)
+
         more = [galaxies] if number == 0 else [todo[:0]]
-        for group, side in groups(np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2):
-            rows = todo[group]
-            part, goes_on = shapes_in_group(light, rows, middle[rows], half[rows], guess[rows], side, reach)
+        sides = np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2
+        for rows, part, goes_on in spread(measured, groups(sides), threads):
             more.append(rows[goes_on])
             for name, values in part.items():
                 result[name][rows] = values

@@ -419,3 +419,14 @@ def moffat_profile(shape, x, y, fwhm, beta=2.5):
     alpha = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     return (1 + ((columns - x) ** 2 + (rows - y) ** 2) / alpha**2) ** -beta
+
+
+def test_threads_change_nothing():
+    rng = np.random.default_rng(8)
+    places = rng.uniform(20, 480, (300, 2))
+    half = rng.uniform(3, 30, 300)  # stamps of many sizes: many pieces of work
+    frame = make_frame({"r": rng.normal(0, 1, (500, 500)) + moffat_profile((500, 500), 250, 250, 5) * 900})
+    boxes = np.concatenate([places - half[:, None], places + half[:, None]], 1)
+    one, three = (measure(frame, detections(boxes, p_galaxy=0.7), flat(frame), threads=n) for n in (1, 3))
+    for name in one.colnames:
+        np.testing.assert_array_equal(np.ma.filled(one[name], 0), np.ma.filled(three[name], 0))

@@ -1,0 +1,27 @@
+"""Work on arrays shared among threads: NumPy lets others run while it computes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+FEWEST = 4  # pieces of work that are worth threads
+
+
+def spread(work: Callable, pieces: Iterable, threads: int = 1) -> list:
+    """``work`` of each piece, in their order; 0 threads: as many as ``usable``."""
+    pieces = list(pieces)
+    threads = threads or usable()
+    if threads == 1 or len(pieces) < FEWEST:
+        return [work(piece) for piece in pieces]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, pieces))
+
+
+def usable() -> int:
+    """OMP_NUM_THREADS, as other libraries have it; else the processors that this process may use."""
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    if stated.isdigit() and int(stated) > 0:
+        return int(stated)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
