@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ def read_field(
     weight_map: Path | None = None,
     weight_type: str = "invvar",
     mask: Path | None = None,
+    zero_points: dict[str, float] | None = None,
+    gain: dict[str, float] | None = None,
 ) -> Frame:
     """The frame of a field: its bands on the pixels of the reference band.
 
@@ -50,13 +52,15 @@ def read_field(
         weight_map: FITS image on the reference's pixels; ``weight_type`` says whether it holds inverse variances,
             rms or relative weights. Pixels without weight are bad.
         mask: FITS image on the reference's pixels, not 0 where they are bad.
+        zero_points, gain: band -> AB magnitude of one count and electrons a count, instead of the headers'; band "" is every band.
 
     Raises:
         InputError: naming the file, for anything that is not an image that can be used.
     """
     path = field.paths[0]
     if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
-        return read_picture(path)
+        frame = read_picture(path)
+        return replace(frame, zero_points=by_band(zero_points, frame.bands, path), gain=by_band(gain, frame.bands, path))
     planes = read_planes(field, hdu)
     if len(planes) > 3:
         raise InputError(f"{path}: {len(planes)} bands ({', '.join(planes)}), at most three make a picture; choose with --bands")
@@ -64,6 +68,8 @@ def read_field(
     if reference not in planes:
         raise InputError(f"{path}: no band {reference!r} for --reference-band; there are {', '.join(planes)}")
     frame = assemble(planes, reference, field.paths)
+    stated = {"zero_points": by_band(zero_points, frame.bands, path), "gain": by_band(gain, frame.bands, path)}
+    frame = replace(frame, **{name: getattr(frame, name) | values for name, values in stated.items()})
     if weight_map:
         frame = with_weights(frame, read_like(weight_map, frame.shape), weight_type)
     if mask:
@@ -73,6 +79,18 @@ def read_field(
             f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
         )
     return frame
+
+
+def by_band(stated: dict[str, float] | None, bands: tuple[str, ...], path: Path) -> dict[str, float]:
+    """What the user states, for each band.
+
+    Raises:
+        InputError: for a band that the frame has not.
+    """
+    stated = stated or {}
+    if unknown := set(stated) - {"", *bands}:
+        raise InputError(f"{path}: no band {', '.join(sorted(unknown))} for --zero-point or --gain; there are {', '.join(bands)}")
+    return dict.fromkeys(bands, stated[""]) if "" in stated else dict(stated)
 
 
 def read_planes(field: FieldInput, hdu: str | None) -> dict[str, Plane]:

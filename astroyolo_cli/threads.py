@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 FEWEST = 4  # pieces of work that are worth threads
 
@@ -15,8 +16,8 @@ def spread(work: Callable, pieces: Iterable, threads: int = 1) -> list:
     threads = threads or usable()
     if threads == 1 or len(pieces) < FEWEST:
         return [work(piece) for piece in pieces]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, pieces))
+    with ThreadPoolExecutor(threads) as pool:  # each in a copy of this context: NumPy's errstate is part of it
+        return [future.result() for future in [pool.submit(copy_context().run, work, piece) for piece in pieces]]
 
 
 def usable() -> int:

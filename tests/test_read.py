@@ -9,7 +9,7 @@ from astropy.io import fits
 from PIL import Image
 
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
-from astroyolo_cli.inputs import resolve
+from astroyolo_cli.inputs import field_of_folder, resolve
 from astroyolo_cli.read import read_field, without_fill
 from conftest import star, tan_wcs
 
@@ -294,3 +294,14 @@ def test_zeros_that_compression_scatters_are_not_fill():
     counts[:, :20] = 0
     bad = np.isnan(without_fill(counts))
     assert bad[:, :20].all()
+
+
+def test_the_user_knows_zero_points_and_gain_better_than_the_header(tmp_path):
+    for band in "zr":
+        fits.writeto(tmp_path / f"img_{band}.fits", counts(), fits.Header({"MAGZERO": 25.0, "GAIN": 2.0}))
+    field = field_of_folder(tmp_path, ("z", "r"))
+    frame = read_field(field, zero_points={"r": 27.5}, gain={"": 4.0})
+    assert frame.zero_points == {"z": 25.0, "r": 27.5}
+    assert frame.gain == {"z": 4.0, "r": 4.0}
+    with pytest.raises(InputError, match="no band g for --zero-point"):
+        read_field(field, zero_points={"g": 27.5})

@@ -86,7 +86,7 @@ def recipe_of(given: dict, settings):
     from ..model.checkpoint import locate
     from ..read import checksum
 
-    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask")
+    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask", "zero_points", "gain")
     reading = {name: given[name] for name in names}
     return Recipe(
         given["weights"], checksum(locate(given["weights"])), given["engine"], given["device"], settings, reading, given["columns"]

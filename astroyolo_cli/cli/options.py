@@ -1,5 +1,6 @@
 """Options that several commands share, each defined once."""
 
+import math
 from pathlib import Path
 
 import click
@@ -13,6 +14,22 @@ def split_commas(ctx, param, value: str | None) -> tuple[str, ...] | None:
     if not all(names) or len(set(names)) != len(names):
         raise click.BadParameter(f"{value!r}: needs different names with commas between them, such as z,r,g")
     return names
+
+
+def numbers_by_band(ctx, param, value: str | None) -> dict[str, float] | None:
+    """``25.0`` for every band, as band "", or ``z=25.1,r=25.3``."""
+    if value is None:
+        return None
+    try:
+        pairs = [part.rpartition("=") for part in value.split(",")]
+        numbers = {band.strip(): float(number) for band, _, number in pairs}
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: needs a number, or band=number with commas between, such as z=25.1,r=25.3") from error
+    if len(numbers) != len(pairs) or ("" in numbers and len(pairs) > 1) or not all(math.isfinite(n) for n in numbers.values()):
+        raise click.BadParameter(f"{value!r}: one finite number for all bands, or one for each band, such as z=25.1,r=25.3")
+    if param.name == "gain" and min(numbers.values()) <= 0:
+        raise click.BadParameter(f"{value!r}: must be above 0, in electrons a count")
+    return numbers
 
 
 OUTPUT = click.option(
@@ -89,7 +106,15 @@ RESUME = click.option("--resume", is_flag=True, help="Keep catalogs of the folde
 JOB = click.option("--job", type=click.IntRange(1), help="With --njobs: do part K of the inputs, as an array job.")
 NJOBS = click.option("--njobs", type=click.IntRange(1), help="Number of parts.")
 
-READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK)
+ZERO_POINT = click.option(
+    "--zero-point",
+    "zero_points",
+    callback=numbers_by_band,
+    metavar="MAG",
+    help="AB magnitude of one count: 25.0, or z=25.1,r=25.3; else the header's.",
+)
+GAIN = click.option("--gain", "gain", callback=numbers_by_band, metavar="E/COUNT", help="Electrons a count, likewise; else the header's.")
+READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK, ZERO_POINT, GAIN)
 NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
 BATCH = (FORMAT, WORKERS, RESUME, JOB, NJOBS)
 
