@@ -27,6 +27,7 @@ from .columns import (
     columns_for,
 )
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
+from .errors import AstroYOLOWarning
 from .frame import Frame
 from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
 from .shapes import FWHM_OF_SIGMA, Shapes, shapes_of
@@ -227,6 +228,15 @@ def magnitudes(flux, error, zero_point: float | None, suffix: str = "") -> dict[
 
 
 def flag_untrained_fwhm(catalog: Table, smallest: float, largest: float) -> None:
-    """Set, in place, the bit of every row where the frame's FWHM (pixels) is not what the network was trained on."""
-    if not smallest <= catalog.meta["frame_fwhm"] <= largest:
-        catalog["flags"] |= FWHM_OUTSIDE
+    """Where the frame's stars are narrower or wider (pixels) than those the network was trained on: a warning, and a bit in every row."""
+    width, stars = catalog.meta["frame_fwhm"], catalog.meta["stars"]
+    if smallest <= width <= largest:
+        return
+    catalog["flags"] |= FWHM_OUTSIDE
+    if stars:
+        warnings.warn(
+            f"stars of {width:.1f} pixels FWHM, and the network was trained on {smallest:g} to {largest:g}: classes and scores are not "
+            f"sure (flag {FWHM_OUTSIDE}); resample the frame, or train on such frames",
+            AstroYOLOWarning,
+            stacklevel=3,
+        )

@@ -146,8 +146,17 @@ def test_columns_that_no_catalog_has_are_said_before_the_work(tmp_path, field):
     assert "boxes" in str(run("detect", field, "-o", tmp_path / "c.reg", "--columns", "x,y").exception)
 
 
-@pytest.mark.parametrize("option, value", [("--zero-point", "bright"), ("--zero-point", "r=25,r=26"), ("--zero-point", "25,r=26"), ("--zero-point", "nan"),
-                                           ("--gain", "0"), ("--gain", "z=2,r=-1")])  # fmt: skip
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("--zero-point", "bright"),
+        ("--zero-point", "r=25,r=26"),
+        ("--zero-point", "25,r=26"),
+        ("--zero-point", "nan"),
+        ("--gain", "0"),
+        ("--gain", "z=2,r=-1"),
+    ],
+)
 def test_numbers_by_band_are_checked_before_any_work(tmp_path, option, value):
     result = run("detect", tmp_path / "none.fits", "-o", tmp_path / "c.csv", option, value)
     assert result.exit_code == 2 and value in result.output

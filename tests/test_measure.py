@@ -21,6 +21,7 @@ from astroyolo_cli.columns import (
     decode_flags,
 )
 from astroyolo_cli.detections import Detections
+from astroyolo_cli.errors import AstroYOLOWarning
 from astroyolo_cli.measure import flag_untrained_fwhm, measure
 from astroyolo_cli.photometry import Moffat, coverage
 from astroyolo_cli.sky import sky_between
@@ -384,7 +385,9 @@ def test_flags_of_the_mask_the_morphology_and_the_seeing():
     assert (catalog["flags"] & MORPHOLOGY_UNSURE > 0).all()
     flag_untrained_fwhm(catalog, 2.0, 8.0)
     assert not (catalog["flags"] & FWHM_OUTSIDE).any()
-    flag_untrained_fwhm(catalog, 5.0, 8.0)
+    catalog.meta["stars"] = 3
+    with pytest.warns(AstroYOLOWarning, match="5 to 8"):
+        flag_untrained_fwhm(catalog, 5.0, 8.0)
     assert (catalog["flags"] & FWHM_OUTSIDE > 0).all()
 
 
