@@ -13,6 +13,7 @@ from .detections import Detections, concatenate, with_prior
 from .errors import WeightsError
 from .frame import Frame
 from .model.engine import Engine
+from .pyramid import with_large_galaxies
 from .read import checksum
 from .star_boxes import with_shared_size
 from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
@@ -85,7 +86,12 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
             numbers.append(np.full(len(part), first + offset))
     if not parts:
         return Detections.empty()
-    return with_shared_size(merge_seams(concatenate(parts), np.concatenate(numbers)), frame.shape)
+    found = with_shared_size(merge_seams(concatenate(parts), np.concatenate(numbers)), frame.shape)
+
+    def look(images: np.ndarray) -> Detections:
+        return next(detections_above(engine, images, settings))
+
+    return with_large_galaxies(found, frame, background, look, engine.card.stretch)
 
 
 def reweighted(found: Detections, priors: dict[str, float], prior_star: float | None) -> Detections:
@@ -103,14 +109,19 @@ def reweighted(found: Detections, priors: dict[str, float], prior_star: float | 
 
 def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings) -> Iterator[Detections]:
     """The detections that belong to each tile of a group, in frame pixels."""
+    images = np.stack([tile_image(frame, background, tile, settings.tile, engine.card.stretch) for tile in group])
+    for tile, sure in zip(group, detections_above(engine, images, settings)):
+        yield keep_core(inside_frame(sure.shifted(tile.x, tile.y), frame.shape), tile)
+
+
+def detections_above(engine: Engine, images: np.ndarray, settings: DetectSettings) -> Iterator[Detections]:
+    """The calibrated detections of each image, of the least score that counts and more."""
     from .model.decoding import calibrated, detections_of_images, least_raw_score
 
-    side, calibration = settings.tile, engine.card.calibration
-    images = np.stack([tile_image(frame, background, tile, side, engine.card.stretch) for tile in group])
+    calibration = engine.card.calibration
     least = least_raw_score(calibration, settings.min_score, settings.views)
-    for tile, found in zip(group, detections_of_images(engine, images, least, settings.max_det, settings.views)):
-        sure = calibrated(found, calibration, settings.min_score)
-        yield keep_core(inside_frame(sure.shifted(tile.x, tile.y), frame.shape), tile)
+    for found in detections_of_images(engine, images, least, settings.max_det, settings.views):
+        yield calibrated(found, calibration, settings.min_score)
 
 
 def inside_frame(found: Detections, shape: tuple[int, int]) -> Detections:

@@ -1,0 +1,86 @@
+"""Large galaxies: where light is wide, what the network is shown there, and which rows a large galaxy replaces."""
+
+import numpy as np
+import pytest
+
+from astroyolo_cli.detections import Detections
+from astroyolo_cli.pyramid import SIDE, binned_rgb, replaced, wide_light, with_large_galaxies
+from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb
+from conftest import make_frame, star
+
+SHAPE = (700, 900)
+
+
+def disk_frame(radius=120.0, x=500, y=300, peak=6.0):
+    """A disk of exponential light, two stars and noise of 1; the disk's light falls to 0.5 at ``radius``."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    image = peak * np.exp(-np.hypot(rows - y, columns - x) / (radius / np.log(peak / 0.5))) + rng.normal(0, 1, SHAPE)
+    return make_frame({"r": image + star(SHAPE, 100, 100, 4, 1e5) + star(SHAPE, 800, 600, 4, 3e4)})
+
+
+def detections(rows) -> Detections:
+    """Of (box, score, p_galaxy)."""
+    boxes, score, p_galaxy = zip(*rows)
+    n = len(rows)
+    return Detections(np.array(boxes, np.float32), np.array(score, np.float32), np.array(p_galaxy, np.float32),
+                      np.full(n, 0.7, np.float32), np.zeros(n, bool))  # fmt: skip
+
+
+def test_wide_light_is_found_where_it_is_and_stars_are_not_wide():
+    frame = disk_frame()
+    ((x0, y0, x1, y1),) = wide_light(frame, backgrounds(frame))
+    assert (x0 + x1) / 2 == pytest.approx(500, abs=8) and (y0 + y1) / 2 == pytest.approx(300, abs=8)
+    assert x1 - x0 == pytest.approx(240, abs=40)
+    assert wide_light(disk_frame(radius=30), backgrounds(frame)) == []
+
+
+def test_the_network_is_shown_block_means_over_their_noise():
+    frame = disk_frame()
+    sky = backgrounds(frame)
+    rgb = binned_rgb(frame, sky, left=-100, top=-50, factor=2, stretch=Stretch())
+    assert rgb.shape == (3, SIDE, SIDE)
+    row, column = 200, 310  # of the window: rows 350 and 351, columns 520 and 521 of the frame
+    signal = (frame.counts["r"][350:352, 520:522] - sky["r"].sky[350:352, 520:522]) / sky["r"].noise[350:352, 520:522]
+    expected = lupton_rgb(np.full((3, 1, 1), 2 * signal.mean(), np.float32), Stretch())
+    np.testing.assert_allclose(rgb[:, row, column], expected[:, 0, 0], rtol=1e-4)
+    nothing = lupton_rgb(np.zeros((3, 1, 1), np.float32), Stretch())[0, 0, 0]
+    np.testing.assert_allclose(rgb[:, :25], nothing, rtol=1e-6)  # rows before the frame's first
+    assert np.median(rgb[0, 350:, 60:200]) == pytest.approx(nothing, rel=0.1)
+
+
+def test_a_galaxy_replaces_its_pieces_and_not_the_stars_before_it():
+    found = detections([((480, 280, 520, 320), 0.9, 0.9), ((420, 300, 440, 320), 0.5, 0.8), ((550, 250, 562, 262), 0.9, 0.1),
+                        ((700, 600, 720, 620), 0.8, 0.9)])  # fmt: skip
+    whole = detections([((400, 200, 600, 400), 0.6, 0.95)])
+    after = replaced(found, whole)
+    assert after.xyxy[:, 0].tolist() == [550, 700, 400]
+
+
+def test_a_galaxy_that_was_found_whole_stays_and_loses_its_pieces():
+    found = detections([((395, 195, 605, 405), 0.9, 0.9), ((420, 300, 440, 320), 0.5, 0.8)])
+    after = replaced(found, detections([((400, 200, 600, 400), 0.6, 0.95)]))
+    assert after.xyxy[:, 0].tolist() == [395]
+
+
+def test_what_the_network_sees_in_the_binned_window_comes_back_in_frame_pixels():
+    frame = disk_frame()
+    sky, seen = backgrounds(frame), []
+
+    def look(images):
+        seen.append(images.shape)
+        half = 30  # binned pixels around the middle of the window
+        box = (SIDE / 2 - half - 0.5, SIDE / 2 - half - 0.5, SIDE / 2 + half - 0.5, SIDE / 2 + half - 0.5)
+        return detections([(box, 0.8, 0.9), ((10, 10, 90, 90), 0.9, 0.9), ((250, 250, 256, 256), 0.9, 0.9)])
+
+    found = with_large_galaxies(detections([((440, 280, 460, 300), 0.9, 0.8)]), frame, sky, look, Stretch())
+    assert seen == [(1, 3, SIDE, SIDE)]
+    assert len(found) == 1
+    x0, y0, x1, y1 = found.xyxy[0]
+    assert (x0 + x1) / 2 == pytest.approx(500, abs=8) and (y0 + y1) / 2 == pytest.approx(300, abs=8) and x1 - x0 == 120
+
+    def blind(images):
+        return Detections.empty()
+
+    before = detections([((440, 280, 460, 300), 0.9, 0.8)])
+    np.testing.assert_array_equal(with_large_galaxies(before, frame, sky, blind, Stretch()).xyxy, before.xyxy)
