@@ -97,24 +97,50 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
+def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of boxes (n, 4) that overlap: rows i < j, and their IoU.
+
+    Along x the boxes are sorted, so that a crowd of small ones costs far less than n^2 comparisons.
+    """
+    order = np.argsort(xyxy[:, 0], kind="stable")
+    first_x, last_x = xyxy[order, 0], xyxy[order, 2]
+    place = np.arange(len(order))
+    count = np.maximum(np.searchsorted(first_x, last_x, "left") - place - 1, 0)
+    i = np.repeat(place, count)
+    j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + i + 1
+    i, j = order[i], order[j]
+    i, j = np.minimum(i, j), np.maximum(i, j)
+    height = np.minimum(xyxy[i, 3], xyxy[j, 3]) - np.maximum(xyxy[i, 1], xyxy[j, 1])
+    i, j, height = (part[height > 0] for part in (i, j, height))
+    common = np.clip(np.minimum(xyxy[i, 2], xyxy[j, 2]) - np.maximum(xyxy[i, 0], xyxy[j, 0]), 0, None) * height
+    size = areas(xyxy)
+    union = size[i] + size[j] - common
+    ratio = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return i[ratio > 0], j[ratio > 0], ratio[ratio > 0]
+
+
+def neighbours(n: int, i: np.ndarray, j: np.ndarray) -> list[np.ndarray]:
+    """For each of n rows those that it makes a pair with, ascending."""
+    rows, others = np.concatenate([i, j]), np.concatenate([j, i])
+    order = np.lexsort((others, rows))
+    return np.split(others[order], np.cumsum(np.bincount(rows, minlength=n))[:-1]) if n else []
+
+
 def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
     """Of two boxes with IoU above ``threshold`` keep the larger, with the higher of the two scores.
 
     The AstroYOLO paper's first merging rule: it keeps the whole of an extended galaxy rather than its core.
     """
     found = found.sorted()
-    size = areas(found.xyxy)
-    order = np.argsort(-size, kind="stable")
-    score = found.score.copy()
-    gone = np.zeros(len(found), bool)
-    overlap = iou(found.xyxy, found.xyxy) > threshold
-    for large in order:
-        if gone[large]:
+    score, gone = found.score.copy(), np.zeros(len(found), bool)
+    i, j, overlap = overlapping(found.xyxy)
+    same = neighbours(len(found), i[overlap > threshold], j[overlap > threshold])
+    for large in np.argsort(-areas(found.xyxy), kind="stable"):
+        if gone[large] or not len(same[large]):
             continue
-        same = overlap[large] & ~gone
-        score[large] = score[same].max(initial=score[large])
-        gone |= same
-        gone[large] = False
+        mine = same[large][~gone[same[large]]]
+        score[large] = score[mine].max(initial=score[large])
+        gone[mine] = True
     kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(~gone)
     return kept.sorted()
 
@@ -122,11 +148,12 @@ def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
 def suppress(found: Detections, threshold: float = 0.65) -> Detections:
     """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
     found = found.sorted()
-    overlap = iou(found.xyxy, found.xyxy) > threshold
+    i, j, overlap = overlapping(found.xyxy)
+    rivals = neighbours(len(found), i[overlap > threshold], j[overlap > threshold])
     gone = np.zeros(len(found), bool)
     for best in range(len(found)):
         if not gone[best]:
-            gone[best + 1 :] |= overlap[best, best + 1 :]
+            gone[rivals[best][rivals[best] > best]] = True
     return found.take(~gone)
 
 
@@ -142,18 +169,18 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     """
     found = found.sorted()
     center, side = centers(found.xyxy), (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1, initial=np.inf)
-    distance = np.hypot(*(center[:, None] - center[None]).transpose(2, 0, 1))
-    same = distance < reach * np.minimum(side[:, None], side[None])
+    i, j, _ = overlapping(found.xyxy)
+    same = np.hypot(*(center[i] - center[j]).T) < reach * np.minimum(side[i], side[j])
+    rivals = neighbours(len(found), i[same], j[same])
     p_galaxy, p_disk, gone = found.p_galaxy.copy(), found.p_disk.copy(), np.zeros(len(found), bool)
     for best in range(len(found)):
-        if gone[best]:
+        if gone[best] or not len(rivals[best]):
             continue
-        mine = same[best] & ~gone
-        mine[best] = True
+        others = rivals[best][~gone[rivals[best]]]
+        mine = np.append(others, best)
         weight = found.score[mine] / found.score[mine].sum()
         p_galaxy[best], p_disk[best] = (found.p_galaxy[mine] * weight).sum(), (found.p_disk[mine] * weight).sum()
-        gone |= mine
-        gone[best] = False
+        gone[others] = True
     return Detections(found.xyxy, found.score, p_galaxy, p_disk, found.on_seam).take(~gone)
 
 
@@ -165,6 +192,8 @@ def fade_overlapping(found: Detections, width: float = 0.15) -> Detections:
     halves the false detections for a hundredth of the true ones.
     """
     found = found.sorted()
-    overlap = np.triu(iou(found.xyxy, found.xyxy), 1).max(axis=0, initial=0)
-    score = (found.score * np.exp(-(overlap**2) / width)).astype(np.float32)
+    _, weaker, overlap = overlapping(found.xyxy)
+    largest = np.zeros(len(found), np.float32)
+    np.maximum.at(largest, weaker, overlap)
+    score = (found.score * np.exp(-(largest**2) / width)).astype(np.float32)
     return Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).sorted()

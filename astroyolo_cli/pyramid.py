@@ -45,7 +45,7 @@ def wide_light(frame: Frame, background: dict[str, Background]) -> list[tuple[fl
     if min(rows, columns) * COARSE < WIDE:
         return []
     mean = sum(coarse_signal(frame.counts[band], background[band], (rows, columns)) for band in frame.bands) / len(frame.bands)
-    labels, _ = ndimage.label(ndimage.binary_opening(ndimage.uniform_filter(mean, 3) > BRIGHT, np.ones((3, 3))))
+    labels, _ = ndimage.label(ndimage.binary_opening(ndimage.median_filter(mean, 3) > BRIGHT, np.ones((3, 3))))
     boxes = [
         (x.start * COARSE - 0.5, y.start * COARSE - 0.5, x.stop * COARSE - 0.5, y.stop * COARSE - 0.5)
         for y, x in ndimage.find_objects(labels)

@@ -10,6 +10,7 @@ from astroyolo_cli.detections import (
     fade_overlapping,
     iou,
     join_concentric,
+    overlapping,
     suppress,
 )
 from astroyolo_cli.tile import keep_core, merge_seams, tile_origins, tiles
@@ -131,3 +132,14 @@ def test_boxes_around_one_centre_are_joined_and_their_classes_averaged():
 def test_only_the_weaker_of_overlapping_boxes_fades():
     faded = fade_overlapping(detections([[0, 0, 10, 10], [5, 0, 15, 10], [50, 50, 60, 60]], [0.9, 0.5, 0.4]), width=0.15)
     assert sorted(faded.score.tolist()) == pytest.approx(sorted([0.9, 0.4, 0.5 * np.exp(-((1 / 3) ** 2) / 0.15)]), rel=1e-5)
+
+
+def test_overlapping_pairs_are_those_of_the_whole_matrix():
+    rng = np.random.default_rng(4)
+    middle, half = rng.uniform(0, 120, (150, 2)), np.exp(rng.normal(2, 0.8, (150, 2)))
+    boxes = np.concatenate([middle - half, middle + half], 1).astype(np.float32)
+    i, j, overlap = overlapping(boxes)
+    whole = np.triu(iou(boxes, boxes), 1)
+    assert (i < j).all() and len(i) == (whole > 0).sum()
+    np.testing.assert_allclose(overlap, whole[i, j], rtol=1e-6)
+    assert [len(part) for part in overlapping(np.zeros((0, 4), np.float32))] == [0, 0, 0]

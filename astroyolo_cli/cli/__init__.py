@@ -20,6 +20,7 @@ COMMANDS = {  # name -> first line of help; the command is the object of the sam
     "merge": "Join the catalogs of overlapping frames.",
     "export": "Write a weight file as ONNX or OpenVINO, to run without PyTorch.",
     "send": "Show a catalog in TOPCAT, DS9 or Aladin (SAMP).",
+    "benchmark": "Say how fast this machine is, by stage, engine and batch size.",
     "info": "Say what this version knows: weights, columns, flags.",
 }
 

@@ -1,0 +1,142 @@
+"""How fast this machine is: a frame from disk to catalog by stages, and the network alone by engine and batch size."""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__
+from .errors import AstroYOLOError, AstroYOLOWarning
+
+DENSITY = 7000 / 4096**2  # stars a pixel of the frame that is made
+FWHM = 4.0
+BATCHES = (1, 4, 8)
+SIDE = 512  # of a tile
+ROUNDS = 3  # each time is the least of so many
+
+
+def run_benchmark(path: Path, side: int, bands: int, threads: int, tell: Callable[[str], None] = lambda line: None) -> dict:
+    """Everything measured, as plain numbers.
+
+    Args:
+        path: of the weights.
+        side: of the frame, pixels.
+        bands: of the frame, 1 to 3.
+        tell: called with what is being timed.
+    """
+    from .model.engine import open_engine
+
+    engine = open_engine(path, threads=threads)
+    tell(f"a frame of {side} x {side} pixels, {bands} {'band' if bands == 1 else 'bands'}, {type(engine).__name__}")
+    stages, rows = time_stages(engine, side, bands, threads)
+    total = sum(stages.values())
+    engines = time_engines(path, threads, tell)
+    return {
+        "version": __version__,
+        "machine": {"system": platform.platform(), "processors": os.cpu_count(), "threads": threads or None, "numpy": np.__version__},
+        "weights": path.name,
+        "frame": {"side": side, "bands": bands, "rows": rows, "seconds": round(total, 4), "stages": stages},
+        "megapixels_a_second": round(side**2 * 1e-6 / total, 3),
+        "engines": engines,
+        "fastest": min(engines, key=lambda one: one["ms_a_tile"]),
+    }
+
+
+def time_stages(engine, side: int, bands: int, threads: int) -> tuple[dict[str, float], int]:
+    """Seconds of each stage from files to a file, and the rows of the catalog."""
+    from .inputs import resolve
+    from .pipeline import DetectSettings, detect
+    from .read import read_field
+    from .write import write
+
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstroYOLOWarning)  # this sky has no WCS
+        folder = Path(name)
+        pattern, names = make_frame(folder, side, bands)
+        best: dict[str, float] = {}
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            frame = read_field(resolve([pattern], names)[0])
+            read = time.perf_counter()
+            result = detect(frame, engine, DetectSettings(), threads)
+            found = time.perf_counter()
+            write(result.catalog, folder / "catalog.csv", overwrite=True)
+            seconds = {"read": read - began, **result.seconds, "write": time.perf_counter() - found}
+            best = {stage: round(min(value, best.get(stage, value)), 4) for stage, value in seconds.items()}
+    return best, len(result.catalog)
+
+
+def make_frame(folder: Path, side: int, bands: int) -> tuple[str, tuple[str, ...]]:
+    """A sky of noise and stars, one file a band: their pattern, and the bands' names."""
+    from astropy.io import fits
+
+    names = ("z", "r", "g")[:bands]
+    rng = np.random.default_rng(0)
+    light = stars(rng, side)
+    for band in names:
+        fits.writeto(folder / f"frame-{band}.fits", light + rng.standard_normal((side, side), np.float32), fits.Header({"FILTER": band}))
+    return str(folder / "frame-{band}.fits"), names
+
+
+def stars(rng: np.random.Generator, side: int) -> np.ndarray:
+    """(side, side) float32 of Gaussian stars, peaks of 3 to 300 times the noise."""
+    image = np.zeros((side, side), np.float32)
+    axis, sigma = np.arange(-12, 13), FWHM / 2.3548
+    count = max(int(DENSITY * side**2), 1)
+    for x, y, peak in zip(*rng.uniform(12, side - 13, (2, count)), 10 ** rng.uniform(0.5, 2.5, count)):
+        column, row = int(x), int(y)
+        in_x, in_y = (np.exp(-0.5 * ((axis - place % 1) / sigma) ** 2) for place in (x, y))
+        image[row - 12 : row + 13, column - 12 : column + 13] += (peak * np.outer(in_y, in_x)).astype(np.float32)
+    return image
+
+
+def time_engines(path: Path, threads: int, tell: Callable[[str], None]) -> list[dict]:
+    """Milliseconds a tile by engine and batch size, of every engine that is installed; the weights are exported for those that need it."""
+    from .model.engine import ENGINES, RUNS, open_engine
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: path for name in RUNS.get(path.suffix.lower(), ("torch",))}
+        if path.suffix.lower() not in RUNS:
+            files |= exported(path, Path(folder), tell)
+        rows = []
+        for name in [name for name in ENGINES if name in files]:
+            try:
+                engine = open_engine(files[name], name, threads=threads)
+            except AstroYOLOError as error:
+                tell(f"left out: {error}")
+                continue
+            tell(name)
+            rows += [{"engine": name, "batch": batch, "ms_a_tile": time_batch(engine, batch)} for batch in BATCHES]
+    return rows
+
+
+def exported(path: Path, folder: Path, tell: Callable[[str], None]) -> dict[str, Path]:
+    """Engine -> file, of those that run ONNX; none where it cannot be written."""
+    from .model.engine import RUNS
+    from .model.export import export
+
+    try:
+        export(path, folder / "network.onnx")
+    except AstroYOLOError as error:
+        tell(f"engines of exported networks left out: {error}")
+        return {}
+    return dict.fromkeys(RUNS[".onnx"], folder / "network.onnx")
+
+
+def time_batch(engine, batch: int) -> float:
+    """Milliseconds a tile, the least of some rounds."""
+    images = np.random.default_rng(0).random((batch, 3, SIDE, SIDE), np.float32)
+    engine(images)
+    best = np.inf
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        engine(images)
+        best = min(best, time.perf_counter() - began)
+    return round(1000 * best / batch, 3)
