@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
 
-from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, window_rgb
-from .write import partial_prefix
+from .write import check_folder, folder_written_whole
 
 BOXES = 2.0  # sides of its box that a cutout shows
 SMALLEST, LARGEST = 48, 512  # pixels
 
 
 def check_cutouts(folder: Path, overwrite: bool) -> None:
-    """Before the work: can the folder be made?
-
-    Raises:
-        OutputError: if it cannot, or exists and shall stay. A folder of something else is never replaced.
-    """
-    if not folder.absolute().parent.is_dir():
-        raise OutputError(f"{folder}: its folder does not exist; make it first")
-    if not folder.exists() and not folder.is_symlink():
-        return
-    if not overwrite:
-        raise OutputError(f"{folder}: exists; add --overwrite to replace it")
-    if not folder.is_dir() or folder.is_symlink() or any(path.suffix != ".png" for path in folder.iterdir()):
-        raise OutputError(f"{folder}: holds more than PNG files; name another folder for --cutouts")
+    """Before the work: can the folder be made? One that holds other things than PNG files is never replaced."""
+    check_folder(folder, overwrite, lambda name: name.endswith(".png"))
 
 
 def write_cutouts(
@@ -41,19 +27,9 @@ def write_cutouts(
     The folder appears when all are written, or not at all. The first row of a FITS frame is at the bottom.
     """
     check_cutouts(folder, overwrite)
-    try:
-        partial = folder.absolute().parent / f"{partial_prefix(folder)}{os.getpid()}"
-        partial.mkdir()
-        try:
-            for row in catalog:
-                cutout_of(frame, background, stretch, row).save(partial / name_of(row))
-            if folder.exists():
-                shutil.rmtree(folder)
-            partial.replace(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+    with folder_written_whole(folder) as partial:
+        for row in catalog:
+            cutout_of(frame, background, stretch, row).save(partial / name_of(row))
 
 
 def cutout_of(frame: Frame, background: dict[str, Background], stretch: Stretch, row):

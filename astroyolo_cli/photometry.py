@@ -6,7 +6,7 @@ their light in an ellipse of 2.5 Kron radii times what a Sersic profile loses ou
 
 Errors: sky noise and, where the gain is known, photons; the sky noise is scaled by the scatter of empty apertures, as the
 noise of resampled frames is correlated. Total fluxes have besides, in quadrature, a tenth of what was added for the light outside
-of a star's aperture and half of what was added to a galaxy's.
+of the aperture.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
 UNKNOWN_SIZE = 3.0  # aperture over half-light radius where that is unknown
 MOST_LOST = 1.25  # the largest factor to a galaxy's total light
 DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may have 4, but what is called so is often a disk
-STAR_DOUBT, GALAXY_DOUBT = 0.1, 0.5  # standard error of the light outside of the aperture, in units of that light
+DOUBT = 0.1  # standard error of the light outside of the aperture, in units of that light
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON = 2.5  # Kron radii of the total aperture
 
@@ -252,7 +252,7 @@ def fluxes_of(
         factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
         inside, noise = np.where(point, small[band], kron[band])
         flux[:, j] = inside * factor
-        error[:, j] = np.hypot(noise * factor, np.where(point, STAR_DOUBT, GALAXY_DOUBT) * (factor - 1) * inside)
+        error[:, j] = np.hypot(noise * factor, DOUBT * (factor - 1) * inside)
     whole = flux[:, list(light).index(reference)]
     return Fluxes(flux, error, *small[reference], growth.radius_of(whole / 2))
 

@@ -7,18 +7,22 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from .columns import FLAGS
+from .deepzoom import TILE, top_level, write_pyramid
 from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
-from .write import DECIMALS, json_values, written_whole
+from .write import DECIMALS, check_folder, check_place, folder_written_whole, json_values, written_whole
 
 MOST_PIXELS = 4096  # a side of the embedded picture, what browsers draw without trouble
+ENDINGS = (".html", ".htm")
+INDEX, TILES = "index.html", "picture_files"  # in the folder of a deep report
 STRIP = 256  # rows of the picture made at a time
 SCRIPTS = ("data", "sky", "viewer", "table", "plots", "filters", "main")  # one after the other, in one scope
 FEWEST_CELLS, MOST_CELLS = 16, 128  # of the grid of sky positions, along each side
@@ -26,28 +30,61 @@ GRID_ERROR = np.radians(0.01 / 3600)  # between its nodes
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def write_report(path: Path, frame: Frame, background: dict[str, Background], stretch: Stretch, catalog) -> None:
-    """The stretched frame to pan and zoom, its boxes, filters, plots and the table; whole under its name or not at all.
+def check_report(path: Path, overwrite: bool) -> None:
+    """Before the work: can the page be written? A folder of other things is never replaced.
 
     Raises:
-        OutputError: for an ending that is not HTML's, or when the file cannot be written.
+        OutputError: for an ending that is not HTML's, or a place that cannot be written.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path}: --report writes HTML; end its name in .html")
-    page = page_of(frame, background, stretch, catalog)
-    with written_whole(path) as partial:
-        partial.write_text(page, encoding="utf-8", newline="\n")
+    if path.suffix.lower() in ENDINGS:
+        check_place(path, overwrite)
+    elif path.suffix and not path.is_dir():
+        raise OutputError(f"{path}: --report writes HTML; end its name in .html, or name a folder")
+    else:
+        check_folder(path, overwrite, lambda name: name in (INDEX, TILES))
 
 
-def page_of(frame: Frame, background: dict[str, Background], stretch: Stretch, catalog) -> str:
-    """The page's HTML. What comes from files is in it as JSON and as a PNG only."""
-    reduction = -(-max(frame.shape) // MOST_PIXELS)
-    rgb = reduced_rgb(frame, background, stretch, reduction)
-    data = about(frame, catalog, reduction) | {"picture": [rgb.shape[1], rgb.shape[0]], "columns": columns_of(catalog)}
+def write_report(path: Path, frame: Frame, background: dict[str, Background], stretch: Stretch, catalog, overwrite: bool = False) -> None:
+    """The stretched frame to pan and zoom, its boxes, filters, plots and the table; whole under its name or not at all.
+
+    As one file, in which a large frame is reduced; under a name without ending as a folder that holds index.html and every pixel.
+
+    Raises:
+        OutputError: for another ending, or when it cannot be written.
+    """
+    check_report(path, overwrite)
+    if path.suffix.lower() in ENDINGS:
+        with written_whole(path) as partial:
+            partial.write_text(page_of(frame, background, stretch, catalog), encoding="utf-8", newline="\n")
+        return
+    with folder_written_whole(path) as partial:
+        write_pyramid(partial / TILES, strips_of(frame, background, stretch), frame.shape)
+        page = page_of(frame, background, stretch, catalog, deep=True)
+        (partial / INDEX).write_text(page, encoding="utf-8", newline="\n")
+
+
+def page_of(frame: Frame, background: dict[str, Background], stretch: Stretch, catalog, deep: bool = False) -> str:
+    """The page's HTML. What comes from files is in it as JSON and as a PNG only; a ``deep`` one has its picture in tiles beside it."""
+    reduction = 1 if deep else -(-max(frame.shape) // MOST_PIXELS)
+    height, width = (-(-n // reduction) for n in frame.shape)
+    data = about(frame, catalog, reduction) | {"picture": [width, height], "columns": columns_of(catalog)}
+    data["tiles"] = {"folder": TILES, "side": TILE, "level": top_level(frame.shape)} if deep else None
     library, script = library_source(), "\n".join(['"use strict";', *(asset(f"quicklook_{name}.js") for name in SCRIPTS)])
-    parts = {"data": as_json(data), "picture": png_address(rgb), "style": asset("quicklook.css"), "library": library, "script": script}
-    parts["policy"] = policy(library, script)
+    picture = "" if deep else png_address(reduced_rgb(frame, background, stretch, reduction))
+    parts = {"data": as_json(data), "picture": picture, "style": asset("quicklook.css"), "library": library, "script": script}
+    parts["policy"] = policy(library, script, images="file: 'self'" if deep else "")
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], asset("quicklook.html"))
+
+
+def strips_of(frame: Frame, background: dict[str, Background], stretch: Stretch) -> Iterator[np.ndarray]:
+    """(h, W, 3) uint8 parts of the picture from the top, of ``TILE`` rows; the last may have fewer."""
+    height = frame.shape[0]
+    for top in range(0, height, TILE):
+        rows = slice(top, min(top + TILE, height))
+        if frame.stretched:
+            yield block_means(section_rgb(frame, background, stretch, rows), 1)
+        else:
+            yield block_means(section_rgb(frame, background, stretch, slice(height - rows.stop, height - rows.start)), 1)[::-1]
 
 
 def asset(name: str) -> str:
@@ -60,11 +97,12 @@ def library_source() -> str:
     return f"/* OpenSeadragon\n{asset('openseadragon.LICENSE.txt')}*/\n{source}"
 
 
-def policy(*scripts: str) -> str:
-    """What the page may do: run these scripts, and load nothing that is not in it."""
+def policy(*scripts: str, images: str = "") -> str:
+    """What the page may do: run these scripts, and load nothing that is not in it but ``images`` from there."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    shown = f"img-src data: blob: {images}".strip()
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; {shown}; base-uri 'none'; form-action 'none'"
 
 
 def as_json(data) -> str:

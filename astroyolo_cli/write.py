@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import warnings
@@ -83,6 +84,43 @@ def written_whole(path: Path):
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from error
+
+
+def check_folder(folder: Path, overwrite: bool, ours: Callable[[str], bool]) -> None:
+    """Can a folder of this name be made, or replaced because all in it is ours?
+
+    Args:
+        ours: name of something in the folder -> whether this program makes such.
+    """
+    if not folder.absolute().parent.is_dir():
+        raise OutputError(f"{folder}: its folder does not exist; make it first")
+    if not folder.exists() and not folder.is_symlink():
+        return
+    if not overwrite:
+        raise OutputError(f"{folder}: exists; add --overwrite to replace it")
+    if not folder.is_dir() or folder.is_symlink() or not all(ours(path.name) for path in folder.iterdir()):
+        raise OutputError(f"{folder}: holds other things, which are never replaced; name another folder")
+
+
+@contextmanager
+def folder_written_whole(folder: Path):
+    """A new folder to write into; it appears under its name, in place of an old one, when all is written, or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    partial = folder.absolute().parent / f"{partial_prefix(folder)}{os.getpid()}"
+    try:
+        partial.mkdir()
+        try:
+            yield partial
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.replace(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place") from error
 
 
 def partial_prefix(path: Path) -> str:

@@ -43,7 +43,7 @@ def test_a_folder_of_other_things_is_never_replaced(tmp_path, field):
         write_cutouts(folder, *field)
     write_cutouts(folder, *field, overwrite=True)
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="more than PNG"):
+    with pytest.raises(OutputError, match="other things"):
         write_cutouts(folder, *field, overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["c"]

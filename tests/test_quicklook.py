@@ -28,8 +28,8 @@ HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=\"do
 BROWSER, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 
 
-def a_frame(**rest):
-    image = np.random.default_rng(0).normal(0, 1, (120, 160)) + star((120, 160), 30, 20, 4, 5000)
+def a_frame(shape=(120, 160), **rest):
+    image = np.random.default_rng(0).normal(0, 1, shape) + star(shape, 30, 20, 4, 5000)
     header = fits.Header({"OBJECT": HOSTILE[:60]})
     return make_frame({"r": image}, **({"wcs": tan_wcs(), "header": header, "sources": (Path(f"{HOSTILE[2:9]}<b>.fits"),)} | rest))
 
@@ -59,7 +59,7 @@ def a_catalog(n=60, seed=1):
 
 def page(path, frame=None, catalog=None):
     frame = frame or a_frame()
-    write_report(path, frame, backgrounds(frame), Stretch(), a_catalog() if catalog is None else catalog)
+    write_report(path, frame, backgrounds(frame), Stretch(), a_catalog() if catalog is None else catalog, overwrite=True)
     return Elements(path.read_text(encoding="utf-8"))
 
 
@@ -153,7 +153,7 @@ def test_without_a_wcs_there_is_no_grid():
     assert sky_grid(a_frame(wcs=None)) is None
 
 
-@pytest.mark.parametrize("name", ["p.png", "p", "p.html.txt"])
+@pytest.mark.parametrize("name", ["p.png", "p.html.txt"])
 def test_other_endings_are_refused(tmp_path, name):
     with pytest.raises(OutputError, match=".html"):
         page(tmp_path / name)
@@ -216,12 +216,41 @@ def test_reports_that_cannot_be_are_said_before_the_work(tmp_path, field, monkey
     assert sorted(tmp_path.iterdir()) == before and (tmp_path / "old.html").read_text() == "old"
 
 
+def test_a_folder_has_every_pixel_and_its_halves(tmp_path):
+    frame = a_frame(shape=(1100, 700))
+    write_report(tmp_path / "deep", frame, backgrounds(frame), Stretch(), a_catalog())
+    tiles = tmp_path / "deep" / "picture_files"
+    assert sorted(path.name for path in tiles.iterdir()) == sorted(str(level) for level in range(12))  # 2^11 >= 1100
+    rgb = section_rgb(frame, backgrounds(frame), Stretch())[:, ::-1].transpose(1, 2, 0) * 255  # the first row of FITS at the bottom
+    for level, reduction in ((11, 1), (10, 2), (9, 4)):
+        shown = pasted(tiles / str(level))
+        height, width = (-(-n // reduction) for n in (1100, 700))
+        assert shown.shape == (height, width, 3)
+        part = rgb[: height // 2 * reduction, : width // 2 * reduction]
+        means = part.reshape(height // 2, reduction, width // 2, reduction, 3).mean(axis=(1, 3))
+        assert np.abs(shown[: height // 2, : width // 2] - means).mean() < 4  # JPEG's losses
+    with pytest.raises(OutputError, match="--overwrite"):
+        write_report(tmp_path / "deep", frame, backgrounds(frame), Stretch(), a_catalog())
+    (tmp_path / "deep" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="never replaced"):
+        write_report(tmp_path / "deep", frame, backgrounds(frame), Stretch(), a_catalog(), overwrite=True)
+
+
+def pasted(level: Path) -> np.ndarray:
+    """One array of a level's tiles."""
+    tiles = {tuple(map(int, path.stem.split("_"))): np.asarray(Image.open(path), float) for path in level.iterdir()}
+    columns, rows = (max(place[i] for place in tiles) + 1 for i in (0, 1))
+    return np.concatenate([np.concatenate([tiles[i, j] for i in range(columns)], axis=1) for j in range(rows)])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Holds the page, and what the browser saves."""
     folder = tmp_path_factory.mktemp("page")
     page(folder / "p.html")
     page(folder / "large.html", catalog=a_catalog(50_000))
+    frame = a_frame(shape=(1100, 700))
+    write_report(folder / "deep", frame, backgrounds(frame), Stretch(), a_catalog())
     return folder
 
 
@@ -416,3 +445,20 @@ def test_fifty_thousand_rows_stay_fluid(chromium, folder):
     assert chromium.execute_script(code) < 5000  # milliseconds; 100 on an idle core
     assert 0 < len(chromium.find_elements("css selector", ".row")) < 60
     assert chromium.execute_script("const t = performance.now(); sortBy('mag'); return performance.now() - t") < 10_000
+
+
+def test_a_page_in_a_folder_shows_its_tiles(chromium, folder):
+    opened(chromium, folder / "deep" / "index.html")
+    click_row(chromium, 2)
+    waited(lambda: row_selected(chromium) is not None)
+    code = """const c = document.getElementById(arguments[0]) || stage.querySelector('canvas');
+    const p = c.getContext('2d'); const d = c.width; p.drawImage(c, 0, 0); return tiles.size"""
+    assert waited(lambda: chromium.execute_script(code, "stamp")) >= 1
+    there = "return [...tiles.values()].every(image => image.complete && image.naturalWidth > 0)"
+    assert waited(lambda: chromium.execute_script(there))
+    complaints = [entry["message"] for entry in chromium.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not complaints
+    asked = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    addresses = [e["params"]["request"]["url"] for e in asked if e["method"] == "Network.requestWillBeSent"]
+    assert any("/picture_files/11/" in address for address in addresses)
+    assert {address.partition(":")[0] for address in addresses} <= {"file", "data", "about", "blob"}

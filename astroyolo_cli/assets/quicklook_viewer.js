@@ -3,13 +3,14 @@
 const stage = document.getElementById("viewer");
 const overlay = document.getElementById("overlay");
 const whole = new Image(); // the picture again, for stamps
+const tiles = new Map(); // of a picture in tiles those that stamps needed, by column and row
 const CROWD = 3000; // boxes in sight
 let viewer = null;
 
 function openViewer(ready) {
   viewer = OpenSeadragon({
     element: stage,
-    tileSources: { type: "image", url: picture },
+    tileSources: data.tiles ? deepZoom() : { type: "image", url: picture },
     drawer: "canvas",
     showNavigationControl: false,
     gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
@@ -29,7 +30,13 @@ function openViewer(ready) {
   stage.addEventListener("pointermove", (event) => showPlace(event));
   stage.addEventListener("pointerleave", () => (document.getElementById("cursor").textContent = ""));
   whole.onload = drawStamp;
-  whole.src = picture;
+  if (!data.tiles) whole.src = picture;
+}
+
+function deepZoom() {
+  const [Width, Height] = data.picture;
+  const Image = { xmlns: "http://schemas.microsoft.com/deepzoom/2008", Url: `${data.tiles.folder}/`, Format: "jpg", Overlap: 0 };
+  return { Image: { ...Image, TileSize: data.tiles.side, Size: { Width, Height } } };
 }
 
 // Rows of a FITS frame count upwards; pixel 0 begins at -0.5.
@@ -151,15 +158,43 @@ function brighten() {
 
 function drawStamp() {
   const [width, height, pen] = cleared(document.getElementById("stamp"));
-  if (selected === null || !whole.complete) return;
+  if (selected === null || (!data.tiles && !whole.complete)) return;
   const [x, y] = middleOf(selected);
   const side = 2.2 * Math.max(cell("xmax", selected) - cell("xmin", selected), cell("ymax", selected) - cell("ymin", selected), 8);
   const k = width / side;
   const [left, top] = [x + 0.5 - side / 2, up(y) - side / 2];
-  const corner = [left / data.reduction, top / data.reduction];
   pen.imageSmoothingEnabled = false;
   pen.filter = brightened();
-  pen.drawImage(whole, ...corner, side / data.reduction, side / data.reduction, 0, 0, width, height);
+  for (const [image, imageLeft, imageTop] of data.tiles ? tilesAt(left, top, side) : [[whole, 0, 0]]) {
+    const scale = k * data.reduction;
+    pen.drawImage(image, imageLeft * k - left * k, imageTop * k - top * k, image.naturalWidth * scale, image.naturalHeight * scale);
+  }
   pen.filter = "none";
   strokeBox(pen, KINDS[kinds[selected]], boxOn({ x: -left * k, y: -top * k, k }, selected), true);
+}
+
+// The tiles that a square of the picture needs, those that are there already; the others draw the stamp again when they come.
+function tilesAt(left, top, side) {
+  const T = data.tiles.side;
+  const range = (low, n) => [Math.max(Math.floor(low / T), 0), Math.min(Math.floor((low + side) / T), Math.ceil(n / T) - 1)];
+  const [[i0, i1], [j0, j1]] = [range(left, data.picture[0]), range(top, data.picture[1])];
+  const found = [];
+  for (let j = j0; j <= j1; j++) {
+    for (let i = i0; i <= i1; i++) {
+      const image = tileImage(i, j);
+      if (image.complete && image.naturalWidth) found.push([image, i * T, j * T]);
+    }
+  }
+  return found;
+}
+
+function tileImage(i, j) {
+  const name = `${i}_${j}`;
+  if (!tiles.has(name)) {
+    const image = new Image();
+    image.onload = drawStamp;
+    image.src = `${data.tiles.folder}/${data.tiles.level}/${name}.jpg`;
+    tiles.set(name, image);
+  }
+  return tiles.get(name);
 }

@@ -111,7 +111,7 @@ def detect_one(source, output, recipe, given: dict) -> None:
     if given["report"] is not None:
         from ..quicklook import write_report
 
-        write_report(given["report"], frame, result.background, engine.card.stretch, result.catalog)
+        write_report(given["report"], frame, result.background, engine.card.stretch, result.catalog, given["overwrite"])
     if given["cutouts"] is not None:
         from ..cutouts import write_cutouts
 
@@ -204,14 +204,10 @@ def check_plot(plot, overwrite: bool) -> None:
 
 def check_report(report, overwrite: bool) -> None:
     """Before the work: can the page be written?"""
-    from ..errors import OutputError
-    from ..write import check_place
+    if report is not None:
+        from ..quicklook import check_report as check
 
-    if report is None:
-        return
-    if report.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{report}: --report writes HTML; end its name in .html")
-    check_place(report, overwrite)
+        check(report, overwrite)
 
 
 def check_cutouts(folder, overwrite: bool) -> None:

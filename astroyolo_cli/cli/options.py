@@ -86,7 +86,9 @@ PLOT = click.option(
     help="PNG of the frame and its sources: star orange, galaxy blue; smooth red, disk green.",
 )
 REPORT = click.option(
-    "--report", type=click.Path(path_type=Path), help="HTML page to look at the frame and its catalog in a browser, in one file."
+    "--report",
+    type=click.Path(path_type=Path),
+    help="Page to look at the frame and its catalog in a browser: one .html file; or a folder, for every pixel of a large frame.",
 )
 CUTOUTS = click.option(
     "--cutouts", type=click.Path(path_type=Path), metavar="FOLDER", help="Folder for a PNG of every source, named by its id and classes."
