@@ -37,7 +37,7 @@ def filled(text: str) -> str:
         for name in ("examples", "benchmarks"):
             (Path(folder) / name).symlink_to(ROOT / name)
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
-    for fill in (columns, scores, table1, peers):
+    for fill in (columns, scores, parameters, table1, peers):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -60,6 +60,13 @@ def scores() -> str:
 
     card = load(embedded()["nano"])[1]
     return "\n".join(f"- {name.replace('_', ' ')}: {100 * value:.1f} %" for name, value in sorted(card.scores.items()))
+
+
+def parameters() -> str:
+    """How many the embedded network has."""
+    from astroyolo_cli.model.checkpoint import embedded, load
+
+    return f"{sum(p.numel() for p in load(embedded()['nano'])[0].parameters()):,}"
 
 
 def table1() -> str:
