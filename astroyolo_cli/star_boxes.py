@@ -1,7 +1,7 @@
 """Boxes of stars of one frame, which all have the size of its PSF.
 
 By D_sg's rule a star's box ends at 0.5 % of its own peak, so that bright and faint ones have the same; the network sees that size
-well on bright stars only. On simulated DECam-like fields that raises the stars' average precision by 0.04 (docs/peers.md).
+well on bright stars only. On simulated DECam-like fields that raises the stars' average precision by 0.04.
 """
 
 from __future__ import annotations
