@@ -59,7 +59,7 @@ def coarse_signal(counts: np.ndarray, background: Background, shape: tuple[int, 
     rows, columns = shape
     half = counts[: rows * COARSE : 2, : columns * COARSE : 2].reshape(rows, COARSE // 2, columns, COARSE // 2)
     coarse = Background(background.sky_mesh, background.noise_mesh, shape)
-    above = (np.nan_to_num(half, nan=np.nan, posinf=np.nan, neginf=np.nan) - coarse.sky[:, None, :, None]) / coarse.noise[:, None, :, None]
+    above = (half - coarse.sky[:, None, :, None]) / coarse.noise[:, None, :, None]
     good = np.isfinite(above)
     return np.where(good, above, 0).sum(axis=(1, 3)) / np.maximum(good.sum(axis=(1, 3)), 1)
 

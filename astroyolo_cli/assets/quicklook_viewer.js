@@ -35,8 +35,8 @@ function openViewer(ready) {
 
 function deepZoom() {
   const [Width, Height] = data.picture;
-  const Image = { xmlns: "http://schemas.microsoft.com/deepzoom/2008", Url: `${data.tiles.folder}/`, Format: "jpg", Overlap: 0 };
-  return { Image: { ...Image, TileSize: data.tiles.side, Size: { Width, Height } } };
+  const form = { xmlns: "http://schemas.microsoft.com/deepzoom/2008", Url: `${data.tiles.folder}/`, Format: "jpg", Overlap: 0 };
+  return { Image: { ...form, TileSize: data.tiles.side, Size: { Width, Height } } };
 }
 
 // Rows of a FITS frame count upwards; pixel 0 begins at -0.5.
