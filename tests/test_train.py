@@ -149,7 +149,7 @@ def test_augmented_fields_keep_their_sources_in_their_boxes():
 
 def test_faint_sources_are_ignored_and_drowned_ones_are_sky():
     boxes = np.array([[10, 10, 20, 20], [40, 40, 60, 60], [80, 80, 90, 90]], np.float32)
-    snr = np.array([[1, 1, 1], [30, 30, 30], [3.6, 3.6, 3.6]], np.float32)  # over the bands 1.7, 52 and 6.2
+    snr = np.array([[1, 1, 1], [30, 30, 30], [3.2, 3.2, 3.2]], np.float32)  # over the bands 1.7, 52 and 5.5
     field = Field(np.zeros((3, 512, 512), np.float16), boxes, np.array([0, 1, 1]), np.zeros(3, bool), snr)
     sample = field_sample(field, Stretch(), None)
     assert sample.boxes.tolist() == [[40, 40, 60, 60]] and sample.ignored.tolist() == [[80, 80, 90, 90]]
