@@ -66,7 +66,7 @@ class Background:
         """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
         along_y = _mesh_weights(mesh.shape[0], self.shape[0])[rows]
         along_x = _mesh_weights(mesh.shape[1], self.shape[1])[columns]
-        return (along_y @ mesh).astype(np.float32) @ along_x.T.astype(np.float32)
+        return (along_y @ mesh @ along_x.T).astype(np.float32)
 
 
 def _mesh_weights(cells: int, pixels: int) -> np.ndarray:
