@@ -1,12 +1,13 @@
 """The catalog of a frame. Boxes, scores and classes are the network's; this only measures.
 
-Positions and shapes come from all bands together (shapes.py), fluxes from each (photometry.py).
+Positions and shapes come from all bands together (shapes.py), fluxes from each (photometry.py): two passes over the frame, block by
+block (scene.py), and between them a look at stars and empty sky all over it.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Column as TableColumn
@@ -29,10 +30,25 @@ from .columns import (
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .errors import AstroYOLOWarning
 from .frame import Frame
-from .photometry import APERTURE, Fluxes, aperture_scale, centroid_scale, fluxes_of, frame_fwhm, sound_stars, star_profile
-from .shapes import FWHM_OF_SIGMA, Shapes, shapes_of
+from .photometry import (
+    APERTURE,
+    Fluxes,
+    Moffat,
+    aperture_scale,
+    aperture_sums,
+    brightest,
+    centroid_scale,
+    empty_places,
+    fluxes_of,
+    frame_fwhm,
+    no_fluxes,
+    sound_stars,
+    star_profile,
+)
+from .scene import Block, Scene
+from .shapes import FWHM_OF_SIGMA, Shapes, fill_shapes, nothing_known, star_width
 from .sky import sky_between
-from .stamps import Light, all_bands, at_edges, ellipses, over_edges, owners
+from .stamps import Light, at_edges, ellipses, over_edges
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None, threads: int = 1) -> Table:
@@ -49,26 +65,90 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     """
     usable = usable_boxes(found.xyxy, frame.shape)
     boxes = np.where(usable[:, None], found.xyxy, [-0.5, -0.5, 0.5, 0.5]).astype(np.float64)
-    owner = owners(boxes, usable, frame.shape)
     sky = {band: sky_between(background[band], frame.counts[band], boxes[usable]) for band in frame.bands}
-    light = {band: light_of(frame, sky[band], owner, band) for band in frame.bands}
-    flags = flags_of(frame, found, boxes, owner)
+    scene = Scene(frame, sky, boxes, usable)
     with np.errstate(all="ignore"):
-        together = all_bands(list(light.values()))
-        shapes = shapes_of(together, over_edges(boxes, frame.shape), found.p_galaxy, threads)
-        sound = sound_stars(found, flags) & np.isfinite(shapes.x_err)
-        stars = {band: star_profile(one, shapes, sound) for band, one in light.items()}
-        width = fwhm or stars[frame.reference].fwhm
-        radius = APERTURE * width
-        wander = centroid_scale(together, radius, width / FWHM_OF_SIGMA)
-        shapes = replace(shapes, x_err=shapes.x_err * wander, y_err=shapes.y_err * wander)
-        light = {band: replace(one, scale=aperture_scale(one, radius)) for band, one in light.items()}
-        fluxes = fluxes_of(frame, found, light, shapes, flags, stars, radius, threads)
-        shapes = replace(shapes, fwhm=shapes.fwhm * stars[frame.reference].fwhm / frame_fwhm(shapes.fwhm, sound))
-    catalog = as_table(frame, found, flags, shapes, fluxes, usable)
-    catalog.meta |= {"aperture_radius": round(radius, 4), "frame_fwhm": round(width, 4), "stars": stars[frame.reference].stars}
-    catalog.meta["noise_scale"] = {band: round(one.scale, 3) for band, one in light.items()}
+        look = first_look(scene, found, threads)
+        seeing = seeing_of(scene, look, fwhm)
+        fluxes = all_fluxes(scene, found, look, seeing, threads)
+    shapes = replace(look.shapes, x_err=look.shapes.x_err * seeing.wander, y_err=look.shapes.y_err * seeing.wander)
+    reference = seeing.stars[frame.reference]
+    shapes = replace(shapes, fwhm=shapes.fwhm * reference.fwhm / frame_fwhm(shapes.fwhm, look.sound))
+    catalog = as_table(frame, found, look.flags, shapes, fluxes, usable)
+    catalog.meta |= {"aperture_radius": round(seeing.radius, 4), "frame_fwhm": round(seeing.width, 4), "stars": reference.stars}
+    catalog.meta["noise_scale"] = {band: round(scale, 3) for band, scale in seeing.scale.items()}
     return catalog
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the first pass over the frame has told of n detections: shapes, flags, which are stars to measure the seeing with,
+    and (n, bands) their light in a small aperture with its error, 0 of the others."""
+
+    shapes: Shapes
+    flags: np.ndarray
+    sound: np.ndarray
+    bright: np.ndarray
+    bright_err: np.ndarray
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """What all of the frame says of its stars and its noise: their width and the radius of the fixed aperture (pixels), the profile
+    and the noise's scale by band, and the factor to the errors of centroids."""
+
+    width: float
+    radius: float
+    stars: dict[str, Moffat]
+    scale: dict[str, float]
+    wander: float
+
+
+def first_look(scene: Scene, found: Detections, threads: int) -> Look:
+    """Shapes and flags, block by block."""
+    n, bands = len(found), scene.frame.bands
+    boxes, shapes = over_edges(scene.boxes, scene.frame.shape), nothing_known(n)
+    flags, sound = flags_of_boxes(found, scene.boxes, scene.frame.shape), np.zeros(n, bool)
+    bright, bright_err = np.zeros((2, n, len(bands)))
+    radius = star_width(scene.boxes, found.p_galaxy)
+    for block in scene.blocks:
+        rows, light = block.holds(centers(scene.boxes)), scene.light(block)
+        fill_shapes(shapes, scene.together(light), rows, boxes, found.p_galaxy, threads)
+        flags[rows] |= flags_of_pixels(scene, block, light, rows)
+        sound[rows] = sound_stars(found.take(rows), flags[rows]) & np.isfinite(shapes.x_err[rows])
+        stars = rows[sound[rows]]
+        for j, band in enumerate(bands):
+            sums = aperture_sums(light[band], stars, shapes.place[stars], [radius])
+            bright[stars, j], bright_err[stars, j] = (v[:, 0] for v in sums)
+    return Look(shapes, flags, sound, bright, bright_err)
+
+
+def seeing_of(scene: Scene, look: Look, fwhm: float | None) -> Seeing:
+    light, together = scene.anywhere()
+    usual_width = frame_fwhm(look.shapes.fwhm, look.sound)
+    usual = look.sound & (np.abs(look.shapes.fwhm / usual_width - 1) < 0.2)
+    stars = {}
+    for j, band in enumerate(light):
+        rows = brightest(look.bright[:, j], look.bright_err[:, j], usual)
+        stars[band] = star_profile(light[band], look.shapes, rows, usual_width)
+    width = fwhm or stars[scene.frame.reference].fwhm
+    radius = APERTURE * width
+    places = empty_places(together, scene.frame.shape, radius)
+    scale = {band: aperture_scale(one, places, radius) for band, one in light.items()}
+    return Seeing(width, radius, stars, scale, centroid_scale(together, places, radius, width / FWHM_OF_SIGMA))
+
+
+def all_fluxes(scene: Scene, found: Detections, look: Look, seeing: Seeing, threads: int) -> Fluxes:
+    """Fluxes, block by block."""
+    whole = no_fluxes(len(found), len(scene.frame.bands))
+    for block in scene.blocks:
+        rows = block.holds(centers(scene.boxes))
+        light = {band: replace(one, scale=seeing.scale[band]) for band, one in scene.light(block).items()}
+        mine = found.take(rows), light, scene.frame.reference, look.shapes.take(rows), look.flags[rows]
+        part = fluxes_of(rows, *mine, seeing.stars, seeing.radius, threads)
+        for name, values in vars(part).items():
+            getattr(whole, name)[rows] = values
+    return whole
 
 
 def usable_boxes(xyxy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -78,29 +158,24 @@ def usable_boxes(xyxy: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1) & inside
 
 
-def light_of(frame: Frame, background, owner: np.ndarray, band: str) -> Light:
-    bad = frame.bad[band] | ~np.isfinite(frame.counts[band])
-    data = np.where(bad, 0, frame.counts[band] - background.sky).astype(np.float32)
-    variance = np.square(background.noise)
-    if band in frame.weights:
-        weight = frame.weights[band]
-        variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance)
-    return Light(data, variance, np.where(bad, np.int32(-2), owner), frame.gain.get(band) or np.inf)
-
-
-def flags_of(frame: Frame, found: Detections, boxes: np.ndarray, owner: np.ndarray) -> np.ndarray:
+def flags_of_boxes(found: Detections, boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(n,) int32 of what the boxes tell."""
     flags = np.where(found.on_seam, SEAM, 0).astype(np.int32)
-    flags[np.logical_or(*at_edges(boxes, frame.shape)).any(1)] |= EDGE
-    flags |= unsure_flag(found)
-    bad = np.logical_or.reduce(list(frame.bad.values()))
-    hot = saturated_pixels(frame)
-    maps = [(BAD_PIXELS, bad), (SATURATED, hot), (SURVEY_MASK, frame.survey_mask)]
-    for bit, map_ in maps:
+    flags[np.logical_or(*at_edges(boxes, shape)).any(1)] |= EDGE
+    flags[hold_another(boxes)] |= BLENDED
+    return flags | unsure_flag(found)
+
+
+def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: np.ndarray) -> np.ndarray:
+    """(m,) int32 of what the pixels in the boxes of these rows tell."""
+    section, flags = (block.rows, block.columns), np.zeros(len(rows), np.int32)
+    boxes = scene.boxes[rows] - np.tile([block.columns.start, block.rows.start], 2)
+    bad = np.logical_or.reduce([one.owner == -2 for one in light.values()])
+    survey = None if scene.frame.survey_mask is None else scene.frame.survey_mask[section]
+    for bit, map_ in ((BAD_PIXELS, bad), (SATURATED, saturated_pixels(scene.frame, section)), (SURVEY_MASK, survey)):
         if map_ is not None and map_.any():
             flags[within(map_, boxes)] |= bit
-    flags[covered(boxes, owner)] |= BLENDED
-    flags[hold_another(boxes)] |= BLENDED
+    flags[covered(boxes, rows, next(iter(light.values())).owner)] |= BLENDED
     return flags
 
 
@@ -117,13 +192,13 @@ def within(map_: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.array([map_[y0 : y1 + 1, x0 : x1 + 1].any() for (x0, y0), (x1, y1) in zip(low.tolist(), high.tolist())], bool)
 
 
-def covered(boxes: np.ndarray, owner: np.ndarray) -> np.ndarray:
-    """(n,) bool: a tenth or more of the ellipse that the box frames belongs to other detections."""
+def covered(boxes: np.ndarray, rows: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """(n,) bool: a tenth or more of the ellipse that the box frames belongs to other detections than these ``rows`` (n,)."""
     inside, others = np.zeros((2, len(boxes)), int)
     for row, pixel, _ in ellipses(boxes, np.arange(len(boxes)), 1.0, owner.shape):
         whose = owner.ravel()[pixel]
         inside += np.bincount(row, minlength=len(boxes))
-        others += np.bincount(row[(whose >= 0) & (whose != row)], minlength=len(boxes))
+        others += np.bincount(row[(whose >= 0) & (whose != rows[row])], minlength=len(boxes))
     return (others > 0) & (others >= 0.1 * inside)
 
 
@@ -142,9 +217,9 @@ def hold_another(boxes: np.ndarray) -> np.ndarray:
     return np.unique(both)
 
 
-def saturated_pixels(frame: Frame) -> np.ndarray | None:
-    """(H, W) bool: at the header's level in any band that has one; None without any."""
-    levels = [frame.counts[band] >= level for band, level in frame.saturation.items() if band in frame.counts]
+def saturated_pixels(frame: Frame, section) -> np.ndarray | None:
+    """(h, w) bool of a section: at the header's level in any band that has one; None without any."""
+    levels = [frame.counts[band][section] >= level for band, level in frame.saturation.items() if band in frame.counts]
     return np.logical_or.reduce(levels) if levels else None
 
 

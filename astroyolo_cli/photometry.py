@@ -18,9 +18,8 @@ import numpy as np
 
 from .columns import BAD_PIXELS, BLENDED, CENTROID_FAILED, EDGE, SATURATED
 from .detections import Detections
-from .frame import Frame
 from .shapes import Shapes, window_moments
-from .stamps import LARGEST, Light, Stamps, cut, groups, total
+from .stamps import LARGEST, Light, Stamps, groups, total
 from .threads import spread
 
 APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
@@ -30,6 +29,8 @@ DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may h
 DOUBT = 0.1  # standard error of the light outside of the aperture, in units of that light
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON = 2.5  # Kron radii of the total aperture
+FEWEST_EMPTY = 25  # places, with less of them noise is taken as white
+LEAST_SNR, MOST_STARS = 50, 50  # of stars that give the profile
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Fluxes:
     r50: np.ndarray
 
 
+def no_fluxes(n: int, bands: int) -> Fluxes:
+    """Of n sources, none measured yet."""
+    return Fluxes(*(np.full((n, bands), np.nan) for _ in range(2)), *(np.full(n, np.nan) for _ in range(3)))
+
+
 def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """(n,) light in ellipses of semi-axes ``a``, ``b`` and its standard error; cut at the largest stamp."""
     flux, error = np.zeros(len(place)), np.zeros(len(place))
@@ -69,7 +75,7 @@ def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> tuple[np.n
 
     def add(group) -> None:
         part, side = group
-        stamps = cut(light, rows[part], place[part], side)
+        stamps = light.stamps(rows[part], place[part], side)
         covered = coverage(stamps, place[part], a[part], b[part], theta[part])
         flux[part] = total(covered, stamps.data)
         area = covered.sum(axis=(1, 2), dtype=np.float64)
@@ -112,7 +118,7 @@ class Growth:
     def __init__(self, light: Light, rows, place, reach, threads: int = 1):
         def curves(group):
             part, side = group
-            return part, growth_curves(cut(light, rows[part], place[part], side), place[part])
+            return part, growth_curves(light.stamps(rows[part], place[part], side), place[part])
 
         self._groups = spread(curves, groups(np.ceil(reach) + 1), threads)
 
@@ -152,36 +158,36 @@ def crossing(growth, radius, level) -> np.ndarray:
     return np.where(above.any(axis=1) & (level > 0), found, np.nan)
 
 
-def aperture_scale(light: Light, radius: float) -> float:
-    """How much more the light in empty apertures scatters than that of white noise; 1 where too few are empty."""
-    place = empty_places(light, radius)
+def aperture_scale(light: Light, place: np.ndarray, radius: float) -> float:
+    """How much more the light in apertures at empty places (n, 2) scatters than that of white noise; 1 where too few are empty."""
     size, nobody = np.full(len(place), radius), np.full(len(place), -1)
     flux, error = sums(replace(light, gain=np.inf), nobody, place, size, size, np.zeros(len(place)))
     return excess_scatter(flux / error)
 
 
-def centroid_scale(light: Light, radius: float, sigma: float) -> float:
+def centroid_scale(light: Light, place: np.ndarray, radius: float, sigma: float) -> float:
     """The same for the first moments under the centroid's window."""
-    place = empty_places(light, radius)
-    stamps = cut(light, np.full(len(place), -1), place, int(np.ceil(radius)))
+    if len(place) < FEWEST_EMPTY:
+        return 1.0
+    stamps = light.stamps(np.full(len(place), -1), place, int(np.ceil(radius)))
     first, noise = window_moments(stamps.data, stamps, place, np.full(len(place), sigma))[1::3]
     return excess_scatter((first / noise).ravel())
 
 
-def empty_places(light: Light, radius: float, most: int = 600) -> np.ndarray:
-    """(n, 2) places on a grid, without detections and bad pixels within a square of half side ``radius``."""
-    height, width = light.data.shape
+def empty_places(light: Light, shape: tuple[int, int], radius: float, most: int = 600) -> np.ndarray:
+    """(n, 2) places on a grid over the frame (H, W), without detections and bad pixels within a square of half side ``radius``."""
+    height, width = shape
     half = int(np.ceil(radius)) + 1
     step = max(half, np.sqrt(height * width / (4 * most)))
     x, y = (a.ravel().astype(int) for a in np.meshgrid(*(np.arange(half, n - half, step) for n in (width, height))))
-    free = [(light.owner[j - half : j + half + 1, i - half : i + half + 1] == -1).all() for i, j in zip(x, y)]
-    place = np.stack([x, y], axis=1)[np.array(free, bool)].astype(float)
+    place = np.stack([x, y], axis=1).astype(float)
+    place = place[light.is_free(place, half)] if len(place) else place
     return place[:: max(1, int(np.ceil(len(place) / most)))]
 
 
-def excess_scatter(pulls: np.ndarray, fewest: int = 25) -> float:
+def excess_scatter(pulls: np.ndarray) -> float:
     """Robust standard deviation of what should have one of 1; never below 1, and 1 where there are too few."""
-    if len(pulls) < fewest:
+    if len(pulls) < FEWEST_EMPTY:
         return 1.0
     return float(np.clip(1.4826 * np.median(np.abs(pulls - np.median(pulls))), 1, 10))
 
@@ -198,16 +204,15 @@ def frame_fwhm(fwhm: np.ndarray, sound: np.ndarray) -> float:
     return float(np.median(fwhm[some[0]])) if some else UNKNOWN_FWHM
 
 
-def star_profile(light: Light, shapes: Shapes, sound: np.ndarray) -> Moffat:
-    """The Moffat profile whose growth is the median of the brightest sound stars of the usual width."""
+def star_profile(light: Light, shapes: Shapes, rows: np.ndarray, width: float) -> Moffat:
+    """The Moffat profile whose growth is the median of these rows' stars; of ``width`` without any."""
     from scipy.optimize import least_squares
 
-    width = frame_fwhm(shapes.fwhm, sound)
     radii = width * np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0])
-    usual = sound & (np.abs(shapes.fwhm / width - 1) < 0.2)
-    rows = brightest(light, np.flatnonzero(usual), shapes.place, radii[3])
+    if not len(rows):
+        return Moffat(width, UNKNOWN_BETA)
     flux, _ = aperture_sums(light, rows, shapes.place[rows], radii)
-    growth = np.median(flux / flux[:, 4:5], axis=0) if len(rows) else np.full(len(radii), np.nan)
+    growth = np.median(flux / flux[:, 4:5], axis=0)
     if not np.isfinite(growth).all():
         return Moffat(width, UNKNOWN_BETA)
 
@@ -219,11 +224,10 @@ def star_profile(light: Light, shapes: Shapes, sound: np.ndarray) -> Moffat:
     return Moffat(float(best[0]), float(best[1]), len(rows))
 
 
-def brightest(light: Light, rows: np.ndarray, place: np.ndarray, radius: float, least: float = 50, most: int = 50) -> np.ndarray:
-    """Of these rows the ``most`` brightest whose light within ``radius`` is above ``least`` of its errors."""
-    flux, error = (v[:, 0] for v in aperture_sums(light, rows, place[rows], [radius]))
-    order = np.argsort(-flux)
-    return rows[order][(flux > least * error)[order]][:most]
+def brightest(flux: np.ndarray, error: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Of the ``usual`` rows those of the most flux that stand out enough, brightest first."""
+    order = np.argsort(-np.where(usual, flux, -np.inf), kind="stable")
+    return order[(usual & (flux > LEAST_SNR * error))[order]][:MOST_STARS]
 
 
 def aperture_sums(light: Light, rows, place, radii, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -233,10 +237,15 @@ def aperture_sums(light: Light, rows, place, radii, threads: int = 1) -> tuple[n
 
 
 def fluxes_of(
-    frame: Frame, found: Detections, light: dict, shapes: Shapes, flags, stars: dict[str, Moffat], radius: float, threads: int = 1
+    rows: np.ndarray, found: Detections, light: dict, reference: str, shapes: Shapes, flags, stars: dict, radius: float, threads: int = 1
 ) -> Fluxes:
-    """Aperture, Kron and total fluxes of every band in the reference band's apertures."""
-    rows, place, reference = np.arange(len(found)), shapes.place, frame.reference
+    """Aperture, Kron and total fluxes of every band in the reference band's apertures.
+
+    Args:
+        rows: (n,) numbers of these detections among all of the frame; the other arguments are of these alone.
+        stars: band -> Moffat.
+    """
+    place = shapes.place
     a, b = (np.maximum(KRON * shapes.kron * axis, radius) for axis in (shapes.a, shapes.b))
     small = {band: tuple(v[:, 0] for v in aperture_sums(one, rows, place, [radius], threads)) for band, one in light.items()}
     kron = {band: sums(one, rows, place, a, b, shapes.theta, threads) for band, one in light.items()}
@@ -247,7 +256,7 @@ def fluxes_of(
     half_light = growth.radius_of(kron[reference][0] / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)
-    flux, error = np.empty((2, len(found), len(light)))
+    flux, error = np.empty((2, len(rows), len(light)))
     for j, band in enumerate(light):
         factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
         inside, noise = np.where(point, small[band], kron[band])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .detections import centers
-from .stamps import LARGEST, Light, Stamps, cut, groups, mirror, total
+from .stamps import LARGEST, Light, Stamps, groups, mirror, total
 from .threads import spread
 
 REACH = 1.8, 2.5, 5.0  # half sides of the stamp on which a shape is measured, in half sides of the box: a star's, a galaxy's, and
@@ -38,6 +38,9 @@ class Shapes:
     def place(self) -> np.ndarray:
         return np.stack([self.x, self.y], axis=1)
 
+    def take(self, rows: np.ndarray) -> Shapes:
+        return Shapes(**{name: values[rows] for name, values in vars(self).items()})
+
 
 def window_sigmas(half: np.ndarray, p_galaxy: np.ndarray) -> np.ndarray:
     """(n,) sigma in pixels of a Gaussian in such a box.
@@ -51,15 +54,29 @@ def window_sigmas(half: np.ndarray, p_galaxy: np.ndarray) -> np.ndarray:
     return np.clip(np.where(sigma < 1.6 * point, point, sigma), 0.7, LARGEST / 8)
 
 
-def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray, threads: int = 1) -> Shapes:
-    """Centroids and shapes; where there is no light the box gives the place and a star's size.
+def star_width(boxes: np.ndarray, p_galaxy: np.ndarray) -> float:
+    """FWHM in pixels that the boxes of the stars, or without stars of all, suggest."""
+    if not len(boxes):
+        return 1.0
+    sigma, stars = window_sigmas((boxes[:, 2:] - boxes[:, :2]) / 2, p_galaxy), p_galaxy < 0.5
+    return FWHM_OF_SIGMA * float(np.median(sigma[stars] if stars.any() else sigma))
+
+
+def nothing_known(n: int) -> Shapes:
+    return Shapes(**{name: np.full(n, np.nan) for name in Shapes.__dataclass_fields__})
+
+
+def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarray, p_galaxy: np.ndarray, threads: int = 1) -> None:
+    """Centroids and shapes of the rows ``mine`` into ``result``; where there is no light the box gives the place and a star's size.
 
     Sources whose light goes on beyond their stamp are measured again on the next larger one: a galaxy's box ends at 8 % of its peak.
+
+    Args:
+        boxes, p_galaxy: of all detections of the frame, whose stars say how wide one is.
     """
-    result = {name: np.full(len(boxes), np.nan) for name in Shapes.__dataclass_fields__}
     middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
     guess = window_sigmas(half, p_galaxy)
-    todo, galaxies = np.flatnonzero(p_galaxy <= 0.5), np.flatnonzero(p_galaxy > 0.5)
+    todo, galaxies = mine[p_galaxy[mine] <= 0.5], mine[p_galaxy[mine] > 0.5]
     for number, reach in enumerate(REACH):
 
         def measured(group, rows=todo, reach=reach):
@@ -71,14 +88,13 @@ def shapes_of(light: Light, boxes: np.ndarray, p_galaxy: np.ndarray, threads: in
         for rows, part, goes_on in spread(measured, groups(sides), threads):
             more.append(rows[goes_on])
             for name, values in part.items():
-                result[name][rows] = values
+                getattr(result, name)[rows] = values
         todo = np.concatenate(more)
-    return Shapes(**result)
 
 
 def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Shapes of sources on stamps of one size, and (n,) bool: the light goes on at the stamp's edge."""
-    stamps = cut(light, rows, middle, side)
+    stamps = light.stamps(rows, middle, side)
     for _ in range(2):  # again with the neighbours' pixels mirrored at the place found
         place, sigma, error = follow(stamps, middle, half, guess, light.gain)
         mirror(stamps, place)

@@ -21,14 +21,15 @@ CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
 
 @dataclass(frozen=True)
 class Light:
-    """One band, ready to be measured.
+    """One band of a part of the frame, ready to be measured. All places are pixels of the frame.
 
     Attributes:
-        data: (H, W) float32 counts above the sky, 0 where bad.
-        variance: (H, W) float32 of the sky alone.
-        owner: (H, W) int32 row of the detection to which a pixel belongs, -1 for none, -2 for bad pixels.
+        data: (h, w) float32 counts above the sky, 0 where bad.
+        variance: (h, w) float32 of the sky alone.
+        owner: (h, w) int32 row of the detection to which a pixel belongs, -1 for none, -2 for bad pixels.
         gain: electrons a count; infinite where unknown, which leaves photon noise out.
         scale: true standard deviation of apertures on the sky over that of white noise.
+        origin: x and y in the frame of the first pixel.
     """
 
     data: np.ndarray
@@ -36,6 +37,31 @@ class Light:
     owner: np.ndarray
     gain: float = np.inf
     scale: float = 1.0
+    origin: tuple[int, int] = (0, 0)
+
+    def stamps(self, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
+        """Stamps of ``2 * half + 1`` pixels around ``place`` (n, 2), neighbours and bad pixels replaced.
+
+        Args:
+            rows: (n,) the detections; -1 for places that are nobody's.
+        """
+        x, y = (np.rint(place[:, i]).astype(int) for i in (0, 1))
+        left, top = x - half - self.origin[0], y - half - self.origin[1]
+        owner = cut_out(self.owner, top, left, 2 * half + 1, -2)
+        foreign = (owner != rows[:, None, None]) & (owner != -1)
+        data = cut_out(self.data, top, left, 2 * half + 1, 0)
+        height, width = self.data.shape
+        at = np.clip(top + half, 0, height - 1), np.clip(left + half, 0, width - 1)
+        variance = self.variance[at].astype(np.float64) * self.scale**2
+        span = np.arange(-half, half + 1.0)
+        stamps = Stamps(data, variance, x[:, None] + span, y[:, None] + span, foreign, np.flatnonzero(foreign))
+        mirror(stamps, place)
+        return stamps
+
+    def is_free(self, place: np.ndarray, half: int) -> np.ndarray:
+        """(n,) bool: no pixel of the stamp is anybody's, bad or outside."""
+        left, top = (np.rint(place[:, i]).astype(int) - half - self.origin[i] for i in (0, 1))
+        return (cut_out(self.owner, top, left, 2 * half + 1, -2) == -1).all(axis=(1, 2))
 
 
 @dataclass(frozen=True)
@@ -73,19 +99,21 @@ class Stamps:
         return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
 
 
-def all_bands(light: list[Light]) -> Light:
+def all_bands(light: list[Light], noise: list[float]) -> Light:
     """All bands together, each over its noise: a source is placed and shaped where it was found. Noise 1 a pixel.
 
     A pixel that is bad in any band is bad here. The gain is that of bands that are equally deep, which is near enough for
     the errors of positions.
+
+    Args:
+        noise: of a pixel in each band, typical of the frame.
     """
     if len(light) == 1:
         return light[0]
-    noise = [np.sqrt(one.variance) for one in light]
-    data = sum(one.data / n for one, n in zip(light, noise)) / np.float32(np.sqrt(len(light)))
+    data = sum(one.data / np.sqrt(one.variance) for one in light) / np.float32(np.sqrt(len(light)))
     owner = np.minimum.reduce([np.where(one.owner == -2, -2, one.owner) for one in light])
-    gain = np.sqrt(len(light)) * np.mean([one.gain * np.median(n) for one, n in zip(light, noise)])
-    return Light(data, np.ones_like(data), owner, gain)
+    gain = np.sqrt(len(light)) * np.mean([one.gain * typical for one, typical in zip(light, noise)])
+    return Light(data, np.ones_like(data), owner, gain, origin=light[0].origin)
 
 
 def at_edges(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -104,10 +132,10 @@ def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return boxes + np.concatenate([-missing * (low & ~high), missing * (high & ~low)], axis=1)
 
 
-def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) int32: the row of the detection to which a pixel belongs, -1 far from all of them."""
+def owners(boxes: np.ndarray, rows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) int32: the row of the detection to which a pixel belongs, one of ``rows``; -1 far from all of them."""
     nearest, owner = np.full(shape[0] * shape[1], OWN, np.float32), np.full(shape[0] * shape[1], -1, np.int32)
-    for row, pixel, distance in ellipses(boxes, np.flatnonzero(usable), OWN, shape):
+    for row, pixel, distance in ellipses(boxes, rows, OWN, shape):
         closer = distance < nearest[pixel]
         row, pixel, distance = row[closer], pixel[closer], distance[closer]
         np.minimum.at(nearest, pixel, distance)
@@ -117,13 +145,13 @@ def owners(boxes: np.ndarray, usable: np.ndarray, shape: tuple[int, int]) -> np.
 
 
 def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, ...]]:
-    """The pixels of the frame within ``reach`` times the ellipses that boxes frame, some rows at a time.
+    """The pixels of an image within ``reach`` times the ellipses that boxes frame, some rows at a time.
 
     Yields:
         (m,) each: row of the box, flat index of the pixel, elliptical distance: 0 in the middle of the box, 1 on the ellipse.
     """
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 0.5)
-    for part, side in groups(np.ceil(reach * half[rows].max(axis=1, initial=0.5)) + 1, max(shape)):
+    for part, side in groups(np.ceil(reach * half[rows].max(axis=1, initial=0.5)) + 1, np.inf):
         these = rows[part]
         span = np.arange(-side, side + 1)
         x, y = (np.rint(middle[these, i]).astype(int)[:, None] + span for i in (0, 1))
@@ -138,7 +166,7 @@ def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int
         yield these[i], y[i, j] * shape[1] + x[i, k], np.sqrt(distance.ravel()[at])
 
 
-def groups(half: np.ndarray, largest: int = LARGEST) -> Iterator[tuple[np.ndarray, int]]:
+def groups(half: np.ndarray, largest: float = LARGEST) -> Iterator[tuple[np.ndarray, int]]:
     """Rows whose stamps are cut together, and the half side of their stamps: the next of 4, 5, 6, 7, 8, 10, 12 ... pixels."""
     half = np.clip(np.nan_to_num(half), 4, largest)
     step = np.ceil(4 * np.log2(half / 4) - 1e-9)
@@ -146,25 +174,6 @@ def groups(half: np.ndarray, largest: int = LARGEST) -> Iterator[tuple[np.ndarra
         side = min(int(np.ceil(4 * 2 ** (level / 4))), largest)
         rows = np.flatnonzero(step == level)
         yield from ((part, side) for part in np.array_split(rows, np.ceil(len(rows) * (2 * side + 1) ** 2 / CHUNK)))
-
-
-def cut(light: Light, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
-    """Stamps of ``2 * half + 1`` pixels around ``place`` (n, 2), neighbours and bad pixels replaced.
-
-    Args:
-        rows: (n,) the detections; -1 for places that are nobody's.
-    """
-    left, top = (np.rint(place[:, i]).astype(int) - half for i in (0, 1))
-    owner = cut_out(light.owner, top, left, 2 * half + 1, -2)
-    foreign = (owner != rows[:, None, None]) & (owner != -1)
-    data = cut_out(light.data, top, left, 2 * half + 1, 0)
-    height, width = light.data.shape
-    at = np.clip(top + half, 0, height - 1), np.clip(left + half, 0, width - 1)
-    variance = light.variance[at].astype(np.float64) * light.scale**2
-    span = np.arange(2.0 * half + 1)
-    stamps = Stamps(data, variance, left[:, None] + span, top[:, None] + span, foreign, np.flatnonzero(foreign))
-    mirror(stamps, place)
-    return stamps
 
 
 def cut_out(image: np.ndarray, top: np.ndarray, left: np.ndarray, side: int, beyond) -> np.ndarray:

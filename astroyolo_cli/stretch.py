@@ -64,14 +64,13 @@ class Background:
 
     def section(self, mesh: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
-        along_y = _mesh_weights(mesh.shape[0], self.shape[0])[rows]
-        along_x = _mesh_weights(mesh.shape[1], self.shape[1])[columns]
+        along_y, along_x = (_mesh_weights(m, n, part) for m, n, part in zip(mesh.shape, self.shape, (rows, columns)))
         return (along_y @ mesh @ along_x.T).astype(np.float32)
 
 
-def _mesh_weights(cells: int, pixels: int) -> np.ndarray:
-    """(pixels, cells) float64 weights of linear interpolation between the middles of equal cells."""
-    position = (np.arange(pixels) + 0.5) * cells / pixels - 0.5
+def _mesh_weights(cells: int, pixels: int, part: slice) -> np.ndarray:
+    """(n, cells) float64 weights, at a part of the pixels, of linear interpolation between the middles of equal cells."""
+    position = (np.arange(*part.indices(pixels)) + 0.5) * cells / pixels - 0.5
     position = np.clip(position, 0, cells - 1)
     distance = np.abs(position[:, None] - np.arange(cells)[None])
     return np.clip(1 - distance, 0, None)

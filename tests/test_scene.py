@@ -1,0 +1,69 @@
+"""Measuring block by block gives what measuring in one piece gives."""
+
+import numpy as np
+import pytest
+
+from astroyolo_cli import scene
+from astroyolo_cli.detections import Detections
+from astroyolo_cli.frame import Frame
+from astroyolo_cli.measure import measure
+from astroyolo_cli.scene import MARGIN, blocks_of
+from astroyolo_cli.stretch import backgrounds
+
+
+def test_blocks_hold_every_pixel_once_and_their_margins():
+    shape = (9000, 7000)
+    blocks = blocks_of(shape, 3)
+    pixels = np.stack(np.meshgrid(np.arange(0, shape[1], 97), np.arange(0, shape[0], 89)), -1).reshape(-1, 2)
+    held = np.concatenate([block.holds(pixels) for block in blocks])
+    assert len(blocks) > 4 and sorted(held) == list(range(len(pixels)))
+    for block in blocks:
+        mine = pixels[block.holds(pixels)]
+        for axis, part in ((0, block.columns), (1, block.rows)):
+            assert part.start == max(0, part.start) and part.stop <= shape[1 - axis]
+            assert part.start == 0 or mine[:, axis].min() >= part.start + MARGIN
+            assert part.stop == shape[1 - axis] or mine[:, axis].max() <= part.stop - 1 - MARGIN
+
+
+def test_a_frame_of_usual_size_is_one_block():
+    assert len(blocks_of((4096, 4096), 1)) == len(blocks_of((2048, 2048), 3)) == 1
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """A frame of 1200 x 1000 pixels, 300 stars and galaxies and bad pixels, and their boxes."""
+    rng = np.random.default_rng(3)
+    height, width, n = 1200, 1000, 300
+    x, y = rng.uniform(-3, width + 2, n), rng.uniform(-3, height + 2, n)
+    is_galaxy = rng.random(n) < 0.5
+    sigma = np.where(is_galaxy, rng.uniform(2, 12, n), 1.5)
+    flux = 10 ** rng.uniform(3, 5, n)
+    counts = rng.normal(100, 5, (height, width))
+    for i in range(n):
+        in_x, in_y = (np.exp(-((np.arange(size) - p) ** 2) / 2 / sigma[i] ** 2) for size, p in ((width, x[i]), (height, y[i])))
+        counts += flux[i] / (2 * np.pi * sigma[i] ** 2) * np.outer(in_y, in_x)
+    counts[rng.integers(0, height, 200), rng.integers(0, width, 200)] = np.nan
+    counts = counts.astype(np.float32)
+    half = np.where(is_galaxy, 2.25, 5) * sigma
+    boxes = np.stack([x - half, y - half, x + half, y + half], 1)
+    boxes = np.clip(boxes, -0.5, np.array([width, height] * 2) - 0.5).astype(np.float32)
+    ones = np.full(n, 0.9, np.float32)
+    found = Detections(boxes, ones, is_galaxy.astype(np.float32), ones / 2, np.zeros(n, bool))
+    return Frame({"r": counts}, {"r": ~np.isfinite(counts)}, "r", saturation={"r": 2000.0}), found
+
+
+def test_blocks_and_the_whole_frame_measure_alike(crowded, monkeypatch):
+    frame, found = crowded
+    whole = measure(frame, found, backgrounds(frame))
+    monkeypatch.setattr(scene, "MOST", 1_100_000)
+    assert len(blocks_of(frame.shape, 1)) > 12
+    parts = measure(frame, found, backgrounds(frame))
+    assert whole.meta == parts.meta
+    for name in whole.colnames:
+        a, b = np.ma.asarray(whole[name]), np.ma.asarray(parts[name])
+        np.testing.assert_array_equal(np.ma.getmaskarray(a), np.ma.getmaskarray(b), err_msg=name)
+        if a.dtype.kind == "f":
+            # a group's centroids move until the last of them has come to rest, to 1e-4 pixel
+            np.testing.assert_allclose(a.filled(0), b.filled(0), rtol=2e-3, atol=1e-3 * np.median(np.abs(a.filled(0))), err_msg=name)
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=name)
