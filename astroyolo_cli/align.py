@@ -7,8 +7,12 @@ import warnings
 import numpy as np
 from astropy.wcs import WCS
 
+from .sections import Rows
+
 TOLERANCE = 0.02  # pixels: grids that differ by less are the same
 KNOTS = 32  # pixels between the points whose places are computed exactly
+SPLINE = 24  # pixels beyond which a cubic spline does not feel another value
+MOST_SAMPLED = 1_000_000  # pixels among which the sky's level is looked for
 
 
 def same_grid(a: WCS | None, b: WCS | None, shape_a: tuple[int, int], shape_b: tuple[int, int]) -> bool:
@@ -30,42 +34,74 @@ def pixel_places(reference: WCS, other: WCS, x, y) -> np.ndarray:
         return np.array(other.world_to_pixel(sky.transform_to("icrs")), float)
 
 
-def pixel_map(reference: WCS, other: WCS, shape: tuple[int, int]) -> np.ndarray:
-    """(2, H, W) x, y in ``other`` of every reference pixel; exact on a coarse mesh, linear between."""
-    from scipy.ndimage import map_coordinates
+class PixelMap:
+    """Where the pixels of a reference of shape (H, W) lie on another grid: exact on a coarse mesh, linear between."""
 
-    height, width = shape
-    rows, columns = (np.linspace(0, n - 1, max(2, -(-n // KNOTS) + 1)) for n in shape)
-    knots = pixel_places(reference, other, *np.meshgrid(columns, rows))
-    y = np.arange(height) * (len(rows) - 1) / max(height - 1, 1)
-    x = np.arange(width) * (len(columns) - 1) / max(width - 1, 1)
-    where = np.meshgrid(y, x, indexing="ij")
-    return np.stack([map_coordinates(k, where, order=1, mode="nearest") for k in knots])
+    def __init__(self, reference: WCS, other: WCS, shape: tuple[int, int]):
+        self._shape = shape
+        rows, columns = (np.linspace(0, n - 1, max(2, -(-n // KNOTS) + 1)) for n in shape)
+        self._knots = pixel_places(reference, other, *np.meshgrid(columns, rows))
+
+    def section(self, rows: slice, columns: slice) -> np.ndarray:
+        """(2, h, w) x, y in the other grid of the pixels of a section."""
+        from scipy.ndimage import map_coordinates
+
+        at = [
+            np.arange(*part.indices(n)) * (knots - 1) / max(n - 1, 1)
+            for part, n, knots in zip((rows, columns), self._shape, self._knots.shape[1:])
+        ]
+        where = np.meshgrid(*at, indexing="ij")
+        return np.stack([map_coordinates(k, where, order=1, mode="nearest") for k in self._knots])
+
+    def area(self) -> float:
+        """Pixels of the other grid in one of the reference, in the middle of the frame."""
+        (i, j), (height, width) = (max(n // 2, 1) for n in self._shape), self._shape
+        if min(height, width) < 2:
+            return 1.0
+        x, y = self.section(slice(i - 1, i + 1), slice(j - 1, j + 1))
+        return abs((x[1, 1] - x[1, 0]) * (y[1, 1] - y[0, 1]) - (x[1, 1] - x[0, 1]) * (y[1, 1] - y[1, 0]))
 
 
-def align(counts: np.ndarray, wcs: WCS, reference: WCS, shape: tuple[int, int]) -> np.ndarray:
+def align(counts, wcs: WCS, reference: WCS, shape: tuple[int, int]):
     """One band on the reference's pixels, by cubic splines; NaN where it has no good pixel nearby.
 
-    Counts are brightnesses a pixel: on grids of another pixel area they are scaled, so that fluxes hold.
+    Counts are brightnesses a pixel: on grids of another pixel area they are scaled, so that fluxes hold. A plane that is read in
+    parts is aligned in parts.
     """
+    places = PixelMap(reference, wcs, shape)
+    area, sky = places.area(), typical(counts)
+    if isinstance(counts, np.ndarray):
+        return resampled(counts, sky, area, places.section(slice(None), slice(None)), (0, 0))
+    return Rows(shape, lambda rows: rows_moved(counts, sky, area, places.section(rows, slice(None))))
+
+
+def typical(counts) -> float:
+    """The median of a sample of the good pixels, 0 without any."""
+    step = max(1, int(np.sqrt(counts.shape[0] * counts.shape[1] / MOST_SAMPLED)))
+    sample = counts[::step, ::step]
+    good = sample[np.isfinite(sample)]
+    return float(np.median(good)) if len(good) else 0.0
+
+
+def rows_moved(counts, sky: float, area: float, places: np.ndarray) -> np.ndarray:
+    """Of a plane in parts: reads what lies around the places alone."""
+    x, y = places
+    reach = [(np.floor(np.nanmin(v)) - SPLINE, np.ceil(np.nanmax(v)) + SPLINE + 1) if np.isfinite(v).any() else (0, 0) for v in (y, x)]
+    rows, columns = (slice(int(np.clip(low, 0, n)), int(np.clip(high, 0, n))) for (low, high), n in zip(reach, counts.shape))
+    part = counts[rows, columns]
+    if not part.size:
+        return np.full(x.shape, np.nan, np.float32)
+    return resampled(part, sky, area, places, (rows.start, columns.start))
+
+
+def resampled(counts: np.ndarray, sky: float, area: float, places: np.ndarray, first: tuple[int, int]) -> np.ndarray:
+    """Values at ``places`` (2, h, w) of an image whose first pixel has row and column ``first``; ``sky`` stands in for bad pixels."""
     from scipy.ndimage import map_coordinates
 
-    x, y = pixel_map(reference, wcs, shape)
+    at = [places[1] - first[0], places[0] - first[1]]
     bad = ~np.isfinite(counts)
-    sky = np.median(counts[~bad]) if (~bad).any() else 0.0
-    moved = map_coordinates(np.where(bad, sky, counts).astype(np.float32), [y, x], order=3, mode="nearest")
-    lost = map_coordinates(bad.astype(np.float32), [y, x], order=1, mode="constant", cval=1.0) > 0.01
-    moved *= np.float32(pixel_area(x, y))
+    moved = map_coordinates(np.where(bad, np.float32(sky), counts).astype(np.float32), at, order=3, mode="nearest")
+    lost = map_coordinates(bad.astype(np.float32), at, order=1, mode="constant", cval=1.0) > 0.01
+    moved *= np.float32(area)
     moved[lost] = np.nan
     return moved
-
-
-def pixel_area(x: np.ndarray, y: np.ndarray) -> float:
-    """Pixels of the other grid in one of the reference, from the middle of the map."""
-    i, j = (n // 2 for n in x.shape)
-    i, j = max(i, 1), max(j, 1)
-    if min(x.shape) < 2:
-        return 1.0
-    along_x = x[i, j] - x[i, j - 1], y[i, j] - y[i, j - 1]
-    along_y = x[i, j] - x[i - 1, j], y[i, j] - y[i - 1, j]
-    return abs(along_x[0] * along_y[1] - along_x[1] * along_y[0])

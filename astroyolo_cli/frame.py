@@ -15,6 +15,9 @@ DISPLAY_BANDS = ("R", "G", "B")  # the band names of a picture that is already s
 class Frame:
     """Pixels by band, on one pixel grid, rows in file order (FITS: row 0 first).
 
+    Planes are arrays, or of large frames planes that are read in parts (sections.py): both have a ``shape`` and give
+    ``plane[rows, columns]``.
+
     Attributes:
         counts: band name -> (H, W) float32, native byte order, all of one shape, in ``unit``. The
             order of the bands is that of ``--bands``: reddest first. For a picture
@@ -61,7 +64,3 @@ class Frame:
     def shape(self) -> tuple[int, int]:
         """(H, W) of every band."""
         return self.counts[self.reference].shape
-
-    def bad_in_all_bands(self) -> np.ndarray:
-        """(H, W) bool: pixels where no band has signal."""
-        return np.logical_and.reduce(list(self.bad.values()))

@@ -61,7 +61,7 @@ def catalog_of(source: FieldInput, recipe: Recipe, engine):
     from .pipeline import detect
     from .read import read_field
 
-    frame = read_field(source, **recipe.reading)
+    frame = read_field(source, **recipe.reading, in_parts=True)
     result = detect(frame, engine, recipe.settings, recipe.threads)
     result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
     return frame, result

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from .detections import Detections, areas, centers, concatenate, iou
 from .frame import Frame
-from .stretch import COARSE, Background, Stretch, empty_sky, lupton_rgb, three_channels
+from .stretch import COARSE, Background, Stretch, block_means, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
 USUAL = 100  # pixels to which what is wide is binned, about
@@ -44,7 +44,7 @@ def wide_light(frame: Frame, background: dict[str, Background]) -> list[tuple[fl
     rows, columns = (n // COARSE for n in frame.shape)
     if min(rows, columns) * COARSE < WIDE:
         return []
-    mean = sum(coarse_signal(frame.counts[band], background[band], (rows, columns)) for band in frame.bands) / len(frame.bands)
+    mean = sum(coarse_signal(frame.counts[band], background[band]) for band in frame.bands) / len(frame.bands)
     labels, _ = ndimage.label(ndimage.binary_opening(ndimage.median_filter(mean, 3) > BRIGHT, np.ones((3, 3))))
     boxes = [
         (x.start * COARSE - 0.5, y.start * COARSE - 0.5, x.stop * COARSE - 0.5, y.stop * COARSE - 0.5)
@@ -54,14 +54,11 @@ def wide_light(frame: Frame, background: dict[str, Background]) -> list[tuple[fl
     return sorted(boxes, key=lambda box: box[0] + box[1] - box[2] - box[3])
 
 
-def coarse_signal(counts: np.ndarray, background: Background, shape: tuple[int, int]) -> np.ndarray:
-    """(h, w) mean of every fourth pixel of each block, above the sky in units of a pixel's noise; 0 where all are bad."""
-    rows, columns = shape
-    half = counts[: rows * COARSE : 2, : columns * COARSE : 2].reshape(rows, COARSE // 2, columns, COARSE // 2)
-    coarse = Background(background.sky_mesh, background.noise_mesh, shape)
-    above = (half - coarse.sky[:, None, :, None]) / coarse.noise[:, None, :, None]
-    good = np.isfinite(above)
-    return np.where(good, above, 0).sum(axis=(1, 3)) / np.maximum(good.sum(axis=(1, 3)), 1)
+def coarse_signal(counts, background: Background) -> np.ndarray:
+    """(h, w) means of blocks above the sky, in units of a pixel's noise; 0 where all is bad."""
+    means = block_means(counts)
+    coarse = Background(background.sky_mesh, background.noise_mesh, means.shape)
+    return np.nan_to_num((means - coarse.sky) / coarse.noise, nan=0.0)
 
 
 def large_galaxy(frame: Frame, background, region, look, stretch: Stretch) -> Detections | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+import weakref
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,14 @@ from .align import align, same_grid
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
+from .sections import Rows, blanked, is_bad, of, strips
 
 __all__ = ["FieldInput", "read_field", "resolve", "checksum"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
+LARGE = 64_000_000  # pixels of a plane, from which it may be read in parts
+MOST_SAMPLED = 1_000_000  # pixels among which a fill value is looked for
 FILL = 0.01  # a value repeated exactly over more than this part of the frame is a fill value
 NEIGHBOURS = 0.5  # part of a fill value's pixels whose next pixel, along x or along y, holds it too, at least
 BROKEN_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, MemoryError, ArithmeticError)
@@ -27,9 +32,9 @@ BROKEN_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, A
 
 @dataclass(frozen=True)
 class Plane:
-    """One band as it stands in a file: counts (H, W) float32 with NaN where bad, and its header."""
+    """One band as it stands in a file: counts (H, W) float32 with NaN where bad, an array or ``Rows``, and its header."""
 
-    counts: np.ndarray
+    counts: np.ndarray | Rows
     header: fits.Header
 
 
@@ -43,6 +48,7 @@ def read_field(
     mask: Path | None = None,
     zero_points: dict[str, float] | None = None,
     gain: dict[str, float] | None = None,
+    in_parts: bool = False,
 ) -> Frame:
     """The frame of a field: its bands on the pixels of the reference band.
 
@@ -52,6 +58,8 @@ def read_field(
         weight_map: FITS image on the reference's pixels; ``weight_type`` says whether it holds inverse variances,
             rms or relative weights. Pixels without weight are bad.
         mask: FITS image on the reference's pixels, not 0 where they are bad.
+        in_parts: planes of more than ``LARGE`` pixels are read as they are needed, where the file allows it: not from a file that
+            is compressed as a whole, nor from a cube.
         zero_points, gain: band -> AB magnitude of one count and electrons a count, instead of the headers'; band "" is every band.
 
     Raises:
@@ -61,7 +69,7 @@ def read_field(
     if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
         frame = read_picture(path)
         return replace(frame, zero_points=by_band(zero_points, frame.bands, path), gain=by_band(gain, frame.bands, path))
-    planes = read_planes(field, hdu)
+    planes = read_planes(field, hdu, in_parts)
     if len(planes) > 3:
         raise InputError(f"{path}: {len(planes)} bands ({', '.join(planes)}), at most three make a picture; choose with --bands")
     reference = reference_band or list(planes)[(len(planes) - 1) // 2]
@@ -71,10 +79,10 @@ def read_field(
     stated = {"zero_points": by_band(zero_points, frame.bands, path), "gain": by_band(gain, frame.bands, path)}
     frame = replace(frame, **{name: getattr(frame, name) | values for name, values in stated.items()})
     if weight_map:
-        frame = with_weights(frame, read_like(weight_map, frame.shape), weight_type)
+        frame = with_weights(frame, read_like(weight_map, frame.shape, in_parts), weight_type)
     if mask:
-        frame = with_mask(frame, np.nan_to_num(read_like(mask, frame.shape)) != 0)
-    if all(bad.all() for bad in frame.bad.values()):
+        frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, in_parts)))
+    if not any(np.isfinite(strip).any() for counts in frame.counts.values() for strip in strips(counts, 1024)):
         raise InputError(
             f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
         )
@@ -93,12 +101,12 @@ def by_band(stated: dict[str, float] | None, bands: tuple[str, ...], path: Path)
     return dict.fromkeys(bands, stated[""]) if "" in stated else dict(stated)
 
 
-def read_planes(field: FieldInput, hdu: str | None) -> dict[str, Plane]:
+def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False) -> dict[str, Plane]:
     """Band -> plane, reddest first."""
     if field.bands and len(field.paths) == len(field.bands):
-        return {band: one_plane(path, hdu) for band, path in zip(field.bands, field.paths)}
-    counts, header = read_image(field.paths[0], hdu)
-    if counts.ndim == 2:
+        return {band: one_plane(path, hdu, in_parts) for band, path in zip(field.bands, field.paths)}
+    counts, header = read_image(field.paths[0], hdu, in_parts)
+    if len(counts.shape) == 2:
         return {band_name(header): Plane(without_fill(counts), header)}
     return cube_planes(counts, header, field)
 
@@ -111,14 +119,14 @@ def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plan
     return dict(reversed(planes.items()))
 
 
-def one_plane(path: Path, hdu: str | None) -> Plane:
-    counts, header = read_image(path, hdu)
-    if counts.ndim != 2:
+def one_plane(path: Path, hdu: str | None, in_parts: bool) -> Plane:
+    counts, header = read_image(path, hdu, in_parts)
+    if len(counts.shape) != 2:
         raise InputError(f"{path}: a cube of {len(counts)} planes, must be one image a band; name the cube alone")
     return Plane(without_fill(counts), header)
 
 
-def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Header]:
+def read_image(path: Path, hdu: str | None = None, in_parts: bool = False) -> tuple[np.ndarray | Rows, fits.Header]:
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header."""
     check_file(path)
     try:
@@ -127,8 +135,10 @@ def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Hea
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 image = chosen_hdu(hdus, path, hdu)
                 check_size(image, path)
-                data = np.asarray(image.data)
                 header = image.header.copy()
+                if in_parts and can_be_read_in_parts(image, path):
+                    return rows_of(path, next(i for i, other in enumerate(hdus) if other is image), image.shape), header
+                data = np.asarray(image.data)
     except BROKEN_FILE as error:
         raise unreadable(path, error) from error
     for note in notes:
@@ -136,9 +146,47 @@ def read_image(path: Path, hdu: str | None = None) -> tuple[np.ndarray, fits.Hea
             raise unreadable(path, note.message)
     if data.dtype.kind not in "fiu":
         raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
-    data = squeezed(data, path).astype(np.float32)
+    return as_counts(squeezed(data, path)), header
+
+
+def as_counts(data: np.ndarray) -> np.ndarray:
+    """float32 in native byte order, NaN where not finite."""
+    data = np.array(data, np.float32)
     data[~np.isfinite(data)] = np.nan
-    return data, header
+    return data
+
+
+def can_be_read_in_parts(hdu, path: Path) -> bool:
+    """Large enough, numbers, and in a file that one can skip about in."""
+    plain = abs(hdu.header.get("BITPIX", 0)) in (8, 16, 32, 64)
+    return len(hdu.shape) == 2 and hdu.shape[0] * hdu.shape[1] >= LARGE and plain and not is_packed(path)
+
+
+def is_packed(path: Path) -> bool:
+    """Compressed as a whole: gzip, bzip2, zip."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
+
+
+def rows_of(path: Path, number: int, shape: tuple[int, int]) -> Rows:
+    """The image of an HDU, read as it is asked for; the file stays open as long as the plane is used.
+
+    Raises (when it is read):
+        InputError: for a file that is broken there.
+    """
+    hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
+
+    def read(rows: slice) -> np.ndarray:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return as_counts(hdus[number].section[rows, :])
+        except BROKEN_FILE as error:
+            raise unreadable(path, error) from error
+
+    plane = Rows(shape, read)
+    weakref.finalize(plane, hdus.close)
+    return plane
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
@@ -185,9 +233,7 @@ def check_size(hdu, path: Path) -> None:
             f"{path}: its header claims {' x '.join(map(str, hdu.shape[::-1]))} pixels, more than any image has; the header is broken"
         )
     plain = path.suffix.lower() in (".fits", ".fit", ".fts") and not isinstance(hdu, fits.CompImageHDU)
-    with path.open("rb") as file:
-        packed = file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
-    if plain and not packed and pixels * abs(hdu.header["BITPIX"]) // 8 > path.stat().st_size:
+    if plain and not is_packed(path) and pixels * abs(hdu.header["BITPIX"]) // 8 > path.stat().st_size:
         raise InputError(f"{path}: truncated, {path.stat().st_size} bytes for an image of {pixels} pixels; fetch it again")
 
 
@@ -200,26 +246,48 @@ def squeezed(data: np.ndarray, path: Path) -> np.ndarray:
     return data
 
 
-def without_fill(counts: np.ndarray) -> np.ndarray:
-    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that.
+def without_fill(counts: np.ndarray | Rows):
+    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that."""
+    value = fill_value(counts)
+    return counts if value is None else of(partial(without_value, value), counts)
+
+
+def without_value(value: float, counts: np.ndarray) -> np.ndarray:
+    return np.where(counts == value, np.float32(np.nan), counts)
+
+
+def fill_value(counts: np.ndarray | Rows) -> float | None:
+    """The value that stands where there is no signal, if there is one.
 
     Coarse integers repeat too, but then many values do; and what compression sets to 0 here and there lies scattered, while a fill
     value lies in areas.
     """
-    sample = counts[::3, ::3].ravel() if counts.size > 10_000 else counts.ravel()
+    pixels = counts.shape[0] * counts.shape[1]
+    step = max(3, int(np.ceil(np.sqrt(pixels / MOST_SAMPLED)))) if pixels > 10_000 else 1
+    sample = counts[::step, ::step]
     values, number = np.unique(sample[np.isfinite(sample)], return_counts=True)
     if len(values) < 3:
-        return counts
+        return None
     common = number.argmax()
     if number[common] <= FILL * sample.size:
-        return counts
+        return None
     others = np.delete(number, common)
     if others.max() * 5 > number[common]:  # many values repeat: the counts are quantised
-        return counts
-    filled = counts == values[common]
-    pairs = max((filled[..., 1:] & filled[..., :-1]).sum(), (filled[..., 1:, :] & filled[..., :-1, :]).sum())
-    in_areas = pairs > NEIGHBOURS * filled.sum()
-    return np.where(filled, np.float32(np.nan), counts) if in_areas else counts
+        return None
+    return values[common] if lies_in_areas(values[common], counts) else None
+
+
+def lies_in_areas(value: float, counts: np.ndarray | Rows) -> bool:
+    """Whether most pixels that hold the value have a next one, along x or along y, that does."""
+    number, along_x, along_y = 0, 0, 0
+    above = np.zeros(counts.shape[1], bool)
+    for strip in strips(counts, 1024):
+        filled = strip == value
+        number += filled.sum()
+        along_x += (filled[:, 1:] & filled[:, :-1]).sum()
+        along_y += (filled[1:] & filled[:-1]).sum() + (filled[0] & above).sum()
+        above = filled[-1]
+    return max(along_x, along_y) > NEIGHBOURS * number
 
 
 def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) -> Frame:
@@ -240,7 +308,7 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
     headers = {band: plane.header for band, plane in planes.items()}
     return Frame(
         counts=counts,
-        bad={band: ~np.isfinite(c) for band, c in counts.items()},
+        bad={band: of(is_bad, c) for band, c in counts.items()},
         reference=reference,
         wcs=wcs[reference],
         unit=unit_of(headers[reference]),
@@ -327,34 +395,43 @@ def known(headers: dict[str, fits.Header], find) -> dict[str, float]:
     return {band: value for band, value in found.items() if value is not None}
 
 
-def read_like(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def read_like(path: Path, shape: tuple[int, int], in_parts: bool = False) -> np.ndarray | Rows:
     """A map on the frame's pixels."""
-    data, _ = read_image(path)
+    data, _ = read_image(path, None, in_parts)
     if data.shape != shape:
         raise InputError(f"{path}: {data.shape} pixels, must be {shape}, those of the reference band")
     return data
 
 
-def with_weights(frame: Frame, weights: np.ndarray, kind: str) -> Frame:
+def with_weights(frame: Frame, weights: np.ndarray | Rows, kind: str) -> Frame:
     """Inverse variances of the reference band; pixels without weight are bad in every band."""
-    from dataclasses import replace
-
-    useful = np.isfinite(weights) & (weights > 0)
-    variance = {"rms": np.divide(1, weights**2, out=np.zeros_like(weights), where=useful)}.get(kind, weights)
-    return replace(without_pixels(frame, ~useful), weights={frame.reference: np.where(useful, variance, 0).astype(np.float32)})
+    return replace(
+        without_pixels(frame, of(is_useless, weights)), weights={frame.reference: of(partial(inverse_variance, kind == "rms"), weights)}
+    )
 
 
-def with_mask(frame: Frame, masked: np.ndarray) -> Frame:
-    from dataclasses import replace
+def is_useless(weights: np.ndarray) -> np.ndarray:
+    return ~(np.isfinite(weights) & (weights > 0))
 
+
+def inverse_variance(is_rms: bool, weights: np.ndarray) -> np.ndarray:
+    """float32; 0 without weight."""
+    useful = ~is_useless(weights)
+    variance = np.divide(1, weights**2, out=np.zeros_like(weights), where=useful) if is_rms else weights
+    return np.where(useful, variance, 0).astype(np.float32)
+
+
+def is_masked(mask: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(mask) != 0
+
+
+def with_mask(frame: Frame, masked) -> Frame:
     return replace(without_pixels(frame, masked), survey_mask=masked)
 
 
-def without_pixels(frame: Frame, bad: np.ndarray) -> Frame:
-    from dataclasses import replace
-
-    counts = {band: np.where(bad, np.float32(np.nan), c) for band, c in frame.counts.items()}
-    return replace(frame, counts=counts, bad={band: ~np.isfinite(c) for band, c in counts.items()})
+def without_pixels(frame: Frame, bad) -> Frame:
+    counts = {band: of(blanked, c, bad) for band, c in frame.counts.items()}
+    return replace(frame, counts=counts, bad={band: of(is_bad, c) for band, c in counts.items()})
 
 
 def read_picture(path: Path) -> Frame:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from .stamps import ellipses
-from .stretch import SAMPLE, Background, mesh_cells, sky_and_noise
+from .stretch import Background, mesh_cells, sample_step, sky_and_noise
 
 REACHES = 2.5, 2.0, 1.5  # half sides of their boxes within which sources' light is left out; less where too little sky remains
 LEAST = 0.08  # part of a cell that must remain
@@ -22,7 +22,7 @@ def sky_between(background: Background, counts: np.ndarray, boxes: np.ndarray) -
 
     A cell of the mesh without enough such pixels is moved as the others are in the median. Follows ``a * counts + b`` exactly.
     """
-    step = SAMPLE if min(counts.shape) >= 32 else 1
+    step = sample_step(counts.shape)
     sample = counts[::step, ::step]
     distance = np.where(np.isfinite(sample), nearest(boxes / step, sample.shape), 0)
     moved = np.full(background.sky_mesh.shape, np.nan)

@@ -151,7 +151,10 @@ def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int
         (m,) each: row of the box, flat index of the pixel, elliptical distance: 0 in the middle of the box, 1 on the ellipse.
     """
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, np.maximum((boxes[:, 2:] - boxes[:, :2]) / 2, 0.5)
-    for part, side in groups(np.ceil(reach * half[rows].max(axis=1, initial=0.5)) + 1, np.inf):
+    sides = np.ceil(reach * half[rows].max(axis=1, initial=0.5)) + 1
+    yield from (one_ellipse(row, middle[row], half[row], reach, shape) for row in rows[sides > LARGEST])
+    rows, sides = rows[sides <= LARGEST], sides[sides <= LARGEST]
+    for part, side in groups(sides):
         these = rows[part]
         span = np.arange(-side, side + 1)
         x, y = (np.rint(middle[these, i]).astype(int)[:, None] + span for i in (0, 1))
@@ -166,12 +169,21 @@ def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int
         yield these[i], y[i, j] * shape[1] + x[i, k], np.sqrt(distance.ravel()[at])
 
 
-def groups(half: np.ndarray, largest: float = LARGEST) -> Iterator[tuple[np.ndarray, int]]:
+def one_ellipse(row: int, middle: np.ndarray, half: np.ndarray, reach: float, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """What ``ellipses`` yields, of one that may be larger than the image."""
+    low, high = (np.clip(middle + sign * reach * half, -1, shape[::-1]) for sign in (-1, 1))
+    x, y = (np.arange(max(int(low[i]), 0), min(int(high[i]) + 2, shape[1 - i])) for i in (0, 1))
+    distance = (((y - middle[1]) / half[1]) ** 2).astype(np.float32)[:, None] + (((x - middle[0]) / half[0]) ** 2).astype(np.float32)
+    i, j = np.nonzero(distance <= reach**2)
+    return np.full(len(i), row), y[i] * shape[1] + x[j], np.sqrt(distance[i, j])
+
+
+def groups(half: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
     """Rows whose stamps are cut together, and the half side of their stamps: the next of 4, 5, 6, 7, 8, 10, 12 ... pixels."""
-    half = np.clip(np.nan_to_num(half), 4, largest)
+    half = np.clip(np.nan_to_num(half), 4, LARGEST)
     step = np.ceil(4 * np.log2(half / 4) - 1e-9)
     for level in np.unique(step):
-        side = min(int(np.ceil(4 * 2 ** (level / 4))), largest)
+        side = min(int(np.ceil(4 * 2 ** (level / 4))), LARGEST)
         rows = np.flatnonzero(step == level)
         yield from ((part, side) for part in np.array_split(rows, np.ceil(len(rows) * (2 * side + 1) ** 2 / CHUNK)))
 

@@ -18,6 +18,8 @@ from .frame import Frame
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
+MOST_SAMPLED = 64_000_000  # of larger frames fewer pixels are taken
+ENOUGH = 1_000_000  # pixels for the sky and noise of a frame as a whole
 COARSE = 8  # pixels a bin when big sources are looked for
 
 
@@ -83,23 +85,31 @@ def estimate_background(counts: np.ndarray) -> Background:
     at 3 sigma. All steps follow ``a * counts + b`` (a > 0) exactly.
 
     Args:
-        counts: (H, W); NaN marks bad pixels.
+        counts: (H, W), an array or a plane in parts; NaN marks bad pixels.
 
     Raises:
         InputError: without any good pixel, or when the image is constant.
     """
     height, width = counts.shape
-    step = SAMPLE if min(height, width) >= 32 else 1
-    sample = counts[::step, ::step].astype(np.float64)
+    step = sample_step(counts.shape)
+    sample = counts[::step, ::step]
     good = np.isfinite(sample)
     if not good.any():
         raise InputError("no good pixel: all are NaN, infinite or masked; is this the image?")
-    sky, noise = sky_and_noise(sample[good])
+    some = sample[good]
+    sky, noise = sky_and_noise(some[:: -(-len(some) // ENOUGH)].astype(np.float64))
     if not noise > 0:
         raise InputError(f"constant image: all good pixels are {sky:g}, so nothing can be found; is this the image?")
     good &= ~_big_sources(counts, sky, noise, step, sample.shape)
     cells = max(1, height // MESH), max(1, width // MESH)
     return Background(*_meshes(sample, good, cells, (sky, noise)), counts.shape)
+
+
+def sample_step(shape: tuple[int, int]) -> int:
+    """Pixels between those that tell sky and noise, along both axes."""
+    if min(shape) < 32:
+        return 1
+    return max(SAMPLE, int(np.ceil(np.sqrt(shape[0] * shape[1] / MOST_SAMPLED))))
 
 
 def _meshes(sample, good, cells, fallback) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +118,7 @@ def _meshes(sample, good, cells, fallback) -> tuple[np.ndarray, np.ndarray]:
     for place, cell in mesh_cells(sample.shape, cells):
         pixels = sample[cell][good[cell]]
         if len(pixels) > 0.1 * good[cell].size:
-            sky[place], noise[place] = sky_and_noise(pixels)
+            sky[place], noise[place] = sky_and_noise(pixels.astype(np.float64))
     for mesh, value in ((sky, fallback[0]), (noise, fallback[1])):
         known = np.isfinite(mesh) & (noise > 0)
         mesh[~known] = np.median(mesh[known]) if known.any() else value
@@ -157,9 +167,7 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
     height, width = (n // COARSE for n in counts.shape)
     if min(height, width) < 4:
         return np.zeros(shape, bool)
-    half = counts[: height * COARSE : 2, : width * COARSE : 2]
-    blocks = half.reshape(height, COARSE // 2, width, COARSE // 2)
-    means = np.where(np.isfinite(blocks), blocks, sky).mean(axis=(1, 3))
+    means = np.nan_to_num(block_means(counts), nan=sky)
     bright = means > sky + 1.5 * noise
     core = ndimage.binary_opening(bright, np.ones((3, 3)))
     big = ndimage.binary_dilation(core, iterations=3)
@@ -168,6 +176,21 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
     rows = np.minimum(np.arange(shape[0]) * step // COARSE, height - 1)
     columns = np.minimum(np.arange(shape[1]) * step // COARSE, width - 1)
     return big[rows[:, None], columns[None]]
+
+
+def block_means(counts) -> np.ndarray:
+    """(H // 8, W // 8) float32: of each block of 8 x 8 pixels the mean of every fourth, as far as they are good; else NaN."""
+    rows, columns = (n // COARSE for n in counts.shape)
+    strip, means = 64, []
+    for first in range(0, rows, strip):
+        last = min(first + strip, rows)
+        half = counts[first * COARSE : last * COARSE : 2, : columns * COARSE : 2]
+        blocks = half.reshape(last - first, COARSE // 2, columns, COARSE // 2)
+        good = np.isfinite(blocks)
+        number = good.sum(axis=(1, 3), dtype=np.float32)
+        total = np.where(good, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+        means.append(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0).astype(np.float32))
+    return np.concatenate(means)
 
 
 def backgrounds(frame: Frame) -> dict[str, Background]:

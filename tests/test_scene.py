@@ -8,6 +8,7 @@ from astroyolo_cli.detections import Detections
 from astroyolo_cli.frame import Frame
 from astroyolo_cli.measure import measure
 from astroyolo_cli.scene import MARGIN, blocks_of
+from astroyolo_cli.stamps import LARGEST, ellipses
 from astroyolo_cli.stretch import backgrounds
 
 
@@ -67,3 +68,21 @@ def test_blocks_and_the_whole_frame_measure_alike(crowded, monkeypatch):
             np.testing.assert_allclose(a.filled(0), b.filled(0), rtol=2e-3, atol=1e-3 * np.median(np.abs(a.filled(0))), err_msg=name)
         else:
             np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_ellipses_of_any_size_are_those_of_the_definition():
+    """Also of boxes that are larger than the image, and as large as no memory is."""
+    shape = (150, 1100)
+    boxes = np.array([[10, 20, 30, 50], [-300, -900, 900, 700], [600, 100, 1090, 140], [-1e9, 3, 1e9, 9]], float)
+    x, y = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
+    seen = {}
+    for row, pixel, distance in ellipses(boxes, np.arange(4), 1.5, shape):
+        for one in np.unique(row):
+            seen.setdefault(one, []).append((pixel[row == one], distance[row == one]))
+    assert 1.5 * 600 > LARGEST and sorted(seen) == [0, 1, 2, 3]
+    for row, parts in seen.items():
+        pixel, distance = (np.concatenate(values) for values in zip(*parts))
+        middle, half = (boxes[row, :2] + boxes[row, 2:]) / 2, (boxes[row, 2:] - boxes[row, :2]) / 2
+        truth = np.hypot((x - middle[0]) / half[0], (y - middle[1]) / half[1]).ravel()
+        np.testing.assert_array_equal(np.sort(pixel), np.flatnonzero(truth <= 1.5))
+        np.testing.assert_allclose(distance, truth[pixel], rtol=1e-4, atol=1e-6)

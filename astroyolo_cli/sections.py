@@ -1,0 +1,81 @@
+"""Planes of pixels that are read in parts, as they are asked for: frames larger than memory.
+
+All of them are used like arrays: ``shape``, and ``plane[rows, columns]`` with slices, which gives float32 with NaN where bad.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+
+import numpy as np
+
+ROWS = 128  # of the blocks that are read at once, all their columns
+KEPT = 6  # blocks that are remembered: a row of tiles and what it shares with the next
+
+
+class Rows:
+    """A plane made block by block of rows, the last of which are remembered.
+
+    Args:
+        shape: (H, W).
+        read: rows -> (h, W) of them.
+    """
+
+    def __init__(self, shape: tuple[int, int], read: Callable[[slice], np.ndarray]):
+        self.shape, self._read = shape, read
+        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def __getitem__(self, section: tuple[slice, slice]) -> np.ndarray:
+        rows, columns = section
+        wanted = range(*rows.indices(self.shape[0]))
+        numbers = range(wanted.start // ROWS, wanted[-1] // ROWS + 1) if len(wanted) else range(0)
+        parts = [self._block(number)[self._within(number, wanted), columns] for number in numbers]
+        return np.concatenate(parts) if parts else np.zeros((0, self.shape[1]), np.float32)[:, columns]
+
+    def _within(self, number: int, wanted: range) -> slice:
+        """The rows of a block that are wanted, counted in the block."""
+        first = number * ROWS
+        start = wanted.start - first
+        return slice(start if start >= 0 else start % wanted.step, min(wanted.stop - first, ROWS), wanted.step)
+
+    def _block(self, number: int) -> np.ndarray:
+        with self._lock:
+            if number not in self._blocks:
+                self._blocks[number] = self._read(slice(number * ROWS, min((number + 1) * ROWS, self.shape[0])))
+            self._blocks.move_to_end(number)
+            while len(self._blocks) > KEPT:
+                self._blocks.popitem(last=False)
+            return self._blocks[number]
+
+
+class Derived:
+    """A plane computed from others, pixel by pixel, when it is asked for."""
+
+    def __init__(self, function: Callable[..., np.ndarray], *planes):
+        self.shape, self._function, self._planes = planes[0].shape, function, planes
+
+    def __getitem__(self, section: tuple[slice, slice]) -> np.ndarray:
+        return self._function(*(plane[section] for plane in self._planes))
+
+
+def is_bad(counts: np.ndarray) -> np.ndarray:
+    return ~np.isfinite(counts)
+
+
+def blanked(counts: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """NaN where bad."""
+    return np.where(bad, np.float32(np.nan), counts)
+
+
+def of(function: Callable[..., np.ndarray], *planes):
+    """``function`` of whole arrays at once; of planes that are read in parts, in parts."""
+    return function(*planes) if all(isinstance(plane, np.ndarray) for plane in planes) else Derived(function, *planes)
+
+
+def strips(plane, rows: int):
+    """The plane's rows, so many at a time."""
+    for first in range(0, plane.shape[0], rows):
+        yield plane[first : first + rows, :]
