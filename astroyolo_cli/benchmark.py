@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .errors import AstroYOLOError, AstroYOLOWarning
+from .errors import AstroYOLOWarning
 
 DENSITY = 7000 / 4096**2  # stars a pixel of the frame that is made
 FWHM = 4.0
@@ -98,36 +98,18 @@ def stars(rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 def time_engines(path: Path, threads: int, tell: Callable[[str], None]) -> list[dict]:
-    """Milliseconds a tile by engine and batch size, of every engine that is installed; the weights are exported for those that need it."""
-    from .model.engine import ENGINES, RUNS, open_engine
+    """Milliseconds a tile by engine and batch size, of every engine that is at hand and runs the file."""
+    from .model.engine import ENGINES, RUNS, at_hand, open_engine
 
-    with tempfile.TemporaryDirectory() as folder:
-        files = {name: path for name in RUNS.get(path.suffix.lower(), ("torch",))}
-        if path.suffix.lower() not in RUNS:
-            files |= exported(path, Path(folder), tell)
-        rows = []
-        for name in [name for name in ENGINES if name in files]:
-            try:
-                engine = open_engine(files[name], name, threads=threads)
-            except AstroYOLOError as error:
-                tell(f"left out: {error}")
-                continue
-            tell(name)
-            rows += [{"engine": name, "batch": batch, "ms_a_tile": time_batch(engine, batch)} for batch in BATCHES]
+    rows = []
+    for name in [name for name in ENGINES if name in RUNS.get(path.suffix.lower(), RUNS[".safetensors"])]:
+        if not at_hand(name):
+            tell(f"left out: {name}, not installed, or not for this processor")
+            continue
+        tell(name)
+        engine = open_engine(path, name, threads=threads)
+        rows += [{"engine": name, "batch": batch, "ms_a_tile": time_batch(engine, batch)} for batch in BATCHES]
     return rows
-
-
-def exported(path: Path, folder: Path, tell: Callable[[str], None]) -> dict[str, Path]:
-    """Engine -> file, of those that run ONNX; none where it cannot be written."""
-    from .model.engine import RUNS
-    from .model.export import export
-
-    try:
-        export(path, folder / "network.onnx")
-    except AstroYOLOError as error:
-        tell(f"engines of exported networks left out: {error}")
-        return {}
-    return dict.fromkeys(RUNS[".onnx"], folder / "network.onnx")
 
 
 def time_batch(engine, batch: int) -> float:

@@ -37,7 +37,8 @@ class Recipe:
         settings = {name: value for name, value in asdict(self.settings).items() if name != "batch"}
         reading = {name: str(value) for name, value in self.reading.items() if value is not None}
         columns = list(self.columns) if self.columns else None
-        return {"version": __version__, "weights_sha256": self.weights_sha256, "settings": settings, "reading": reading, "columns": columns}
+        made = {"version": __version__, "weights_sha256": self.weights_sha256, "engine": self.engine}
+        return made | {"settings": settings, "reading": reading, "columns": columns}
 
 
 @dataclass(frozen=True)

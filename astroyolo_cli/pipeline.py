@@ -152,6 +152,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "bands": ",".join(frame.bands),
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
+        "engine": getattr(engine, "name", "other"),
         "tile": settings.tile,
         "overlap": settings.overlap,
         "min_score": settings.min_score,

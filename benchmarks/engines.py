@@ -1,18 +1,15 @@
-"""How fast each engine is: python benchmarks/engines.py [WEIGHTS] [ROUNDS] (needs astroyolo[export], [onnxruntime], [openvino]).
+"""How fast each engine is: python benchmarks/engines.py [WEIGHTS] [ROUNDS] (needs astroyolo[fast]).
 
 Milliseconds a tile of 512 x 512 pixels, in batches of 4, in turns; minima over the rounds.
 """
 
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 
 from astroyolo_cli.model.checkpoint import locate
-from astroyolo_cli.model.engine import ENGINES, open_engine
-from astroyolo_cli.model.export import export
+from astroyolo_cli.model.engine import ENGINES, at_hand, open_engine
 
 BATCH = 4
 
@@ -20,10 +17,7 @@ BATCH = 4
 def main() -> None:
     weights, rounds = (sys.argv[1:] + ["nano", "8"][len(sys.argv) - 1 :])[:2]
     images = np.random.default_rng(0).random((BATCH, 3, 512, 512), np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder) / "network.onnx"
-        export(locate(weights), exported)
-        engines = {name: open_engine(locate(weights) if name == "torch" else exported, name) for name in ENGINES}
+    engines = {name: open_engine(locate(weights), name) for name in ENGINES if at_hand(name)}
     best = dict.fromkeys(engines, np.inf)
     for _ in range(int(rounds) + 1):
         for name, engine in engines.items():

@@ -8,12 +8,13 @@ from click.testing import CliRunner
 
 from astroyolo_cli import benchmark
 from astroyolo_cli.cli import cli
+from astroyolo_cli.model import engine
 
 
 @pytest.fixture
 def torch_alone(monkeypatch):
-    """Without the half minute that an export takes."""
-    monkeypatch.setattr(benchmark, "exported", lambda *_: {})
+    """Of the engines."""
+    monkeypatch.setattr(engine, "at_hand", lambda name: name == "torch")
     monkeypatch.setattr(benchmark, "ROUNDS", 1)
 
 

@@ -9,19 +9,20 @@ from click.testing import CliRunner
 
 from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import AstroYOLOError, OutputError, WeightsError
-from astroyolo_cli.model.checkpoint import Card, load, locate
-from astroyolo_cli.model.engine import open_engine
-from astroyolo_cli.model.export import export, write_openvino
+from astroyolo_cli.model import engine as engine_module
+from astroyolo_cli.model.checkpoint import Card, load, locate, save
+from astroyolo_cli.model.engine import RUNS, open_engine
+from astroyolo_cli.model.export import export
+from astroyolo_cli.model.network import AstroYOLO
+from astroyolo_cli.model.onnx_bytes import varint
+from astroyolo_cli.model.sizes import HEADS
 from astroyolo_cli.pipeline import detect
 from conftest import make_frame, star
-
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The embedded weights as ONNX, and from there as OpenVINO reads it."""
-    pytest.importorskip("onnxscript")
+    """The embedded weights as ONNX."""
     folder = tmp_path_factory.mktemp("exported")
     export(locate("nano"), folder / "nano.onnx")
     return folder / "nano.onnx"
@@ -43,6 +44,39 @@ def test_the_file_runs_in_plain_onnxruntime_at_any_size(exported):
             np.testing.assert_allclose(got, wanted[name], atol=2e-3)
 
 
+@pytest.mark.parametrize("size", ["tiny", "m", "nano-p2", "s-p2"])
+def test_the_graph_is_the_network_of_every_size(tmp_path, size):
+    pytest.importorskip("onnxruntime")
+    import torch
+
+    torch.manual_seed(1)
+    model = AstroYOLO(size)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.8, 1.2), module.bias.data.uniform_(-0.2, 0.2)
+            module.running_mean.uniform_(-0.2, 0.2), module.running_var.uniform_(0.5, 2)
+    save(model, Card(size=size), tmp_path / "w.safetensors")
+    images = np.random.default_rng(0).random((2, 3, 96, 64), np.float32)
+    with torch.no_grad():
+        wanted = model.eval()(torch.from_numpy(images))
+    got = open_engine(tmp_path / "w.safetensors", "onnxruntime")(images)
+    for head in wanted:
+        np.testing.assert_allclose(got[head], wanted[head], atol=1e-3, rtol=1e-3)
+
+
+def test_the_graph_is_valid_onnx(exported):
+    onnx = pytest.importorskip("onnx")
+    network = onnx.load(exported)
+    onnx.checker.check_model(network, full_check=True)
+    assert [output.name for output in network.graph.output] == list(HEADS)
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31, 2**63 - 1, -1, -(2**40)])
+def test_numbers_are_encoded_as_protocol_buffers_are(value):
+    encoder = pytest.importorskip("google.protobuf.internal.encoder")
+    assert varint(value) == encoder._VarintBytes(value & (2**64 - 1))
+
+
 def sky(seed=3):
     rng = np.random.default_rng(seed)
     image = rng.normal(100, 3, (400, 460))
@@ -52,44 +86,66 @@ def sky(seed=3):
 
 
 @pytest.mark.parametrize("engine, tolerance", [("onnxruntime", 1e-3), ("openvino", 1e-3), ("openvino-bf16", 0.08)])
-def test_every_engine_gives_the_same_catalog(exported, engine, tolerance):
+@pytest.mark.parametrize("straight", [True, False], ids=["weights", "exported"])
+def test_every_engine_gives_the_same_catalog(exported, engine, tolerance, straight):
     pytest.importorskip(engine.split("-")[0])
     frame = sky()
-    wanted = detect(frame, open_engine(locate("nano"))).catalog
-    got = detect(frame, open_engine(exported, engine)).catalog
+    wanted = detect(frame, open_engine(locate("nano"), "torch")).catalog
+    got = detect(frame, open_engine(locate("nano") if straight else exported, engine)).catalog
     sure = wanted[wanted["score"] > 0.4]
     apart = np.hypot(sure["x"][:, None] - got["x"][None], sure["y"][:, None] - got["y"][None])
     assert len(sure) > 15 and (apart.min(axis=1) < 10 * tolerance).all()
     np.testing.assert_allclose(got["score"][apart.argmin(axis=1)], sure["score"], atol=tolerance)
 
 
-def test_openvino_files_carry_the_card(exported, tmp_path):
+def test_openvino_files_carry_the_card(tmp_path):
     pytest.importorskip("openvino")
-    import onnx
-
-    write_openvino(onnx.load(exported), load(locate("nano"))[1].to_metadata(), tmp_path / "nano.xml")
+    export(locate("nano"), tmp_path / "nano.xml")
     assert {path.name for path in tmp_path.iterdir()} == {"nano.xml", "nano.bin"}
     assert open_engine(tmp_path / "nano.xml").card == load(locate("nano"))[1]
 
 
-def test_detection_by_onnx_imports_no_torch(exported, tmp_path):
-    pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_detection_by_another_engine_imports_no_torch(tmp_path, engine):
+    pytest.importorskip(engine)
     from astropy.io import fits
 
     fits.writeto(tmp_path / "sky.fits", sky().counts["r"])
     code = (
-        "import sys; from astroyolo_cli.cli import cli; "
-        "cli(sys.argv[1:], standalone_mode=False); sys.exit('torch is there' if 'torch' in sys.modules else 0)"
+        "import sys; from astroyolo_cli.cli import cli; cli(sys.argv[1:], standalone_mode=False); "
+        "wrong = {'torch', 'openvino_telemetry'} & set(sys.modules); sys.exit(f'{wrong} is there' if wrong else 0)"
     )
-    arguments = ["detect", tmp_path / "sky.fits", "-o", tmp_path / "c.csv", "--weights", exported, "--quiet"]
+    arguments = ["detect", tmp_path / "sky.fits", "-o", tmp_path / "c.csv", "--engine", engine, "--quiet"]
     ended = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert len((tmp_path / "c.csv").read_text().splitlines()) > 15
 
 
+@pytest.mark.parametrize(
+    "there, device, chosen",
+    [
+        ({"openvino-bf16", "onnxruntime", "openvino", "torch"}, "auto", "openvino-bf16"),
+        ({"onnxruntime", "openvino", "torch"}, "cpu", "onnxruntime"),
+        ({"openvino", "torch"}, "auto", "openvino"),
+        ({"torch"}, "auto", "torch"),
+        ({"openvino-bf16", "onnxruntime", "openvino", "torch"}, "cuda", "torch"),
+        (set(), "auto", "torch"),
+    ],
+)
+def test_auto_takes_the_fastest_at_hand(monkeypatch, there, device, chosen):
+    monkeypatch.setattr(engine_module, "at_hand", lambda name: name in there)
+    monkeypatch.setattr(engine_module, "has_gpu", lambda: False)
+    assert engine_module.fastest(RUNS[".safetensors"], device) == chosen
+    monkeypatch.setattr(engine_module, "has_gpu", lambda: True)
+    assert engine_module.fastest(RUNS[".safetensors"], "auto") == "torch"
+
+
 def test_what_cannot_run_is_said(tmp_path):
-    with pytest.raises(AstroYOLOError, match="astroyolo export"):
-        open_engine(locate("nano"), "onnxruntime")
+    (tmp_path / "network.xml").write_text("none")
+    with pytest.raises(AstroYOLOError, match="openvino, or the .safetensors file"):
+        open_engine(tmp_path / "network.xml", "torch")
+    with pytest.raises(AstroYOLOError, match="--engine torch"):
+        open_engine(locate("nano"), "onnxruntime", "cuda")
     with pytest.raises(OutputError, match=".onnx"):
         export(locate("nano"), tmp_path / "nano.tflite")
     (tmp_path / "broken.onnx").write_bytes(b"no network")

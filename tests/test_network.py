@@ -5,9 +5,8 @@ import torch
 from torch import nn
 
 from astroyolo_cli.model.decoding import boxes_of, cell_grid
-from astroyolo_cli.model.heads import HEADS
 from astroyolo_cli.model.network import AstroYOLO, decode, grid, with_p2
-from astroyolo_cli.model.sizes import SIZES, strides_of
+from astroyolo_cli.model.sizes import HEADS, SIZES, strides_of
 
 # YOLOX's own: backbone and neck of its release 0.1.1
 PARAMETERS = {"nano": 807_392, "tiny": 3_968_400, "s": 7_047_360, "m": 21_032_160, "l": 46_599_040, "x": 87_204_000}

@@ -15,8 +15,7 @@ from .options import QUIET, WEIGHTS, options
 def benchmark(weights, side, bands, threads, as_json, quiet):
     """Say how fast this machine is: a frame from disk to catalog by stages, and every installed engine by batch size.
 
-    Nothing is left on disk. Engines other than torch need 'astroyolo[export]' with 'astroyolo[onnxruntime]' or
-    'astroyolo[openvino]', or a network that astroyolo export wrote.
+    Nothing is left on disk. Engines other than torch: pip install 'astroyolo[fast]'.
 
     \b
     Examples:
@@ -51,5 +50,4 @@ def show(result: dict) -> None:
     console.print(stages)
     console.print(f"{frame['seconds']:.2f} s a frame, {result['megapixels_a_second']:.1f} megapixels a second, {frame['rows']} rows\n")
     console.print(engines)
-    remedy = "" if fastest["engine"] == "torch" else ", which runs what astroyolo export writes"
-    console.print(f"fastest: {fastest['engine']}{remedy}")
+    console.print(f"fastest: {fastest['engine']}")

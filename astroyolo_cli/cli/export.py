@@ -13,9 +13,9 @@ from .options import OVERWRITE, QUIET, WEIGHTS
 @OVERWRITE
 @QUIET
 def export(weights, output, overwrite, quiet):
-    """Write a weight file as a network that runs without PyTorch, faster on CPUs: ONNX or OpenVINO.
+    """Write a weight file as a network that other programs run: ONNX or OpenVINO.
 
-    Needs pip install 'astroyolo[export]' to write, and 'astroyolo[onnxruntime]' or 'astroyolo[openvino]' to run.
+    detect runs the weight file itself as fast. An .xml needs pip install 'astroyolo[openvino]'.
 
     \b
     Examples:

@@ -78,7 +78,7 @@ ENGINE = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "torch", "onnxruntime", "openvino", "openvino-bf16"]),
-    help="What runs the network; all but torch need a file that export wrote.",
+    help="What runs the network; auto: the fastest that is installed (pip install 'astroyolo[fast]').",
 )
 PLOT = click.option(
     "--plot",

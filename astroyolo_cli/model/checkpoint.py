@@ -7,8 +7,11 @@ import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import OutputError, WeightsError, reason_of
 from ..stretch import Stretch
+from .sizes import BN_EPS, HEADS, SIZES, Size
 
 SCHEMA = "1"
 LARGEST = 500_000_000  # bytes; YOLOX-x in float32 has 480 MB with three heads
@@ -53,10 +56,6 @@ class Card:
     licence: str = "BSD-3-Clause"
 
     def to_metadata(self) -> dict[str, str]:
-        from .heads import HEADS
-        from .layers import BN_EPS
-        from .sizes import SIZES
-
         fixed = {
             "schema": SCHEMA,
             "size": self.size,
@@ -115,6 +114,29 @@ def save(model, card: Card, path: Path) -> None:
         raise OutputError(f"{path}: cannot be written ({reason_of(error)}); free space or choose another place") from error
 
 
+def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:
+    """Metadata and tensors of a safetensors file, as arrays of ``framework``, "pt" or "numpy".
+
+    Raises:
+        WeightsError: for a file that is none, or that claims to be larger than any network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        if path.stat().st_size > LARGEST:
+            raise WeightsError(f"{path.name}: {path.stat().st_size} bytes, at most {LARGEST}; is it a weight file?")
+        with safe_open(path, framework=framework) as file:
+            return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError, TypeError) as error:
+        raise WeightsError(f"{path.name}: not a readable safetensors weight file ({error})") from error
+
+
+def known_size(card: Card, name: str) -> Size:
+    if card.size not in SIZES:
+        raise WeightsError(f"{name}: size {card.size!r}, must be one of {', '.join(SIZES)}")
+    return SIZES[card.size]
+
+
 def load(path: Path):
     """The network, in evaluation mode, and its card.
 
@@ -122,22 +144,13 @@ def load(path: Path):
         WeightsError: for anything that is not a whole, finite weight file of a known schema and size.
     """
     import torch
-    from safetensors import SafetensorError, safe_open
 
     from .network import AstroYOLO
-    from .sizes import SIZES
 
     name = path.name
-    try:
-        if path.stat().st_size > LARGEST:
-            raise WeightsError(f"{name}: {path.stat().st_size} bytes, at most {LARGEST}; is it a weight file?")
-        with safe_open(path, framework="pt") as file:
-            card = Card.from_metadata(file.metadata(), name)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{name}: not a readable safetensors weight file ({error})") from error
-    if card.size not in SIZES:
-        raise WeightsError(f"{name}: size {card.size!r}, must be one of {', '.join(SIZES)}")
+    metadata, tensors = read_file(path, "pt")
+    card = Card.from_metadata(metadata, name)
+    known_size(card, name)
     with torch.device("meta"):
         model = AstroYOLO(card.size)
     _check_tensors(model, tensors, name)
@@ -162,8 +175,12 @@ def _check_tensors(model, tensors, name: str) -> None:
     for key, tensor in tensors.items():
         if tensor.shape != wanted[key]:
             raise WeightsError(f"{name}: {key} is {tuple(tensor.shape)}, must be {tuple(wanted[key])}")
-        if not tensor.isfinite().all():
-            raise WeightsError(f"{name}: {key} holds NaN or infinite values; the training that made it failed")
+        check_finite(tensor.float().numpy(), key, name)
+
+
+def check_finite(values: np.ndarray, key: str, name: str) -> None:
+    if not np.isfinite(values).all():
+        raise WeightsError(f"{name}: {key} holds NaN or infinite values; the training that made it failed")
 
 
 def embedded() -> dict[str, Path]:

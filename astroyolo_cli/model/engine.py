@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -9,12 +11,14 @@ import numpy as np
 
 from ..errors import AstroYOLOError, WeightsError, reason_of
 from .checkpoint import Card, load
+from .graph import INPUT, onnx_of
 
 
 class Engine(Protocol):
-    """A network that is ready to run; ``card`` says what its weight file says."""
+    """A network that is ready to run; ``card`` says what its weight file says, ``name`` is that of ``--engine``."""
 
     card: Card
+    name: str
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(B, 3, H, W) float32 RGB in [0, 1] to head -> (B, cells, outputs) float32."""
@@ -22,6 +26,8 @@ class Engine(Protocol):
 
 class TorchEngine:
     """PyTorch in float32, batch normalisation folded into the convolutions."""
+
+    name = "torch"
 
     def __init__(self, path: Path, device: str, threads: int = 0):
         import torch
@@ -55,18 +61,21 @@ def fold_batch_norm(model):
 
 
 class OnnxEngine:
-    """ONNX Runtime on the CPU, for files that ``astroyolo export`` wrote; PyTorch is not needed."""
+    """ONNX Runtime on the CPU, for weight files and what ``astroyolo export`` wrote; PyTorch is not needed."""
+
+    name = "onnxruntime"
 
     def __init__(self, path: Path, device: str, threads: int = 0):
         runtime = required("onnxruntime", "onnxruntime")
         only_cpu(device, "onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
+        network, self.card = onnx_of(path) if path.suffix.lower() not in EXPORTED else (str(path), None)
         try:
-            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = runtime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # of its own many kinds
             raise WeightsError(f"{path.name}: not a network that ONNX Runtime can run ({reason_of(error)}); export it again") from error
-        self.card = Card.from_metadata(self._session.get_modelmeta().custom_metadata_map, path.name)
+        self.card = self.card or Card.from_metadata(self._session.get_modelmeta().custom_metadata_map, path.name)
         self._heads = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -74,22 +83,20 @@ class OnnxEngine:
 
 
 class OpenVinoEngine:
-    """OpenVINO on the CPU, for files that ``astroyolo export`` wrote (.onnx or .xml); PyTorch is not needed."""
+    """OpenVINO on the CPU, for weight files and what ``astroyolo export`` wrote (.onnx or .xml); PyTorch is not needed."""
 
+    name = "openvino"
     precision = "f32"
 
     def __init__(self, path: Path, device: str, threads: int = 0):
-        openvino = required("openvino", "openvino")
         only_cpu(device, "openvino")
         settings = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
+        model, self.card = openvino_model(path)
         try:
-            core = openvino.Core()
-            model = core.read_model(path)
-            self._compiled = core.compile_model(model, "CPU", settings)
+            self._compiled = imported_openvino().Core().compile_model(model, "CPU", settings)
         except Exception as error:
             raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
-        self.card = Card.from_metadata(metadata_of(model), path.name)
         self._heads = [next(iter(output.names)) for output in self._compiled.outputs]
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,16 +107,44 @@ class OpenVinoEngine:
 class OpenVinoHalfEngine(OpenVinoEngine):
     """In bfloat16, on processors that have it: faster, scores differ in the third digit."""
 
+    name = "openvino-bf16"
     precision = "bf16"
 
 
-INPUT = "images"  # name of an exported network's input
-ENGINES = {"torch": TorchEngine, "onnxruntime": OnnxEngine, "openvino": OpenVinoEngine, "openvino-bf16": OpenVinoHalfEngine}
-RUNS = {  # ending of a weight file -> engines that run it, the first that is installed for auto
-    ".safetensors": ("torch",),
-    ".onnx": ("onnxruntime", "openvino", "openvino-bf16"),
-    ".xml": ("openvino", "openvino-bf16"),
+ENGINES = {engine.name: engine for engine in (TorchEngine, OnnxEngine, OpenVinoEngine, OpenVinoHalfEngine)}
+EXPORTED = (".onnx", ".xml")
+RUNS = {  # ending of a weight file -> engines that run it, fastest first, as measured on a CPU with bfloat16
+    ".safetensors": ("openvino-bf16", "onnxruntime", "openvino", "torch"),
+    ".onnx": ("openvino-bf16", "onnxruntime", "openvino"),
+    ".xml": ("openvino-bf16", "openvino"),
 }
+
+
+def openvino_model(path: Path):
+    """A network as OpenVINO reads it, not yet compiled, and its card.
+
+    Raises:
+        WeightsError: for a file that holds none.
+    """
+    openvino = imported_openvino()
+    network, card = (io.BytesIO((made := onnx_of(path))[0]), made[1]) if path.suffix.lower() not in EXPORTED else (path, None)
+    try:
+        model = openvino.Core().read_model(network)
+    except Exception as error:
+        raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
+    return model, card or Card.from_metadata(metadata_of(model), path.name)
+
+
+def imported_openvino():
+    """The library, without the messages about its use that it would send to its makers."""
+    silent = "openvino_telemetry" not in sys.modules
+    if silent:
+        sys.modules["openvino_telemetry"] = None  # an import of it fails, and openvino goes on without
+    try:
+        return required("openvino", "openvino")
+    finally:
+        if silent:
+            sys.modules.pop("openvino_telemetry", None)
 
 
 def metadata_of(model) -> dict[str, str]:
@@ -146,18 +181,52 @@ def open_engine(path: Path, engine: str = "auto", device: str = "auto", threads:
     """
     if engine not in ("auto", *ENGINES):
         raise AstroYOLOError(f"engine {engine!r}: must be auto or one of {', '.join(ENGINES)}")
-    able = RUNS.get(path.suffix.lower(), ("torch",))
+    able = RUNS.get(path.suffix.lower(), RUNS[".safetensors"])
     if engine != "auto" and engine not in able:
-        remedy = "run astroyolo export first" if able == ("torch",) else f"use {' or '.join(able)}"
-        raise AstroYOLOError(f"--engine {engine}: cannot run {path.name}; {remedy}")
-    return ENGINES[first_installed(able) if engine == "auto" else engine](path, device, threads)
+        raise AstroYOLOError(f"--engine {engine}: cannot run {path.name}; use {' or '.join(able)}, or the .safetensors file")
+    return ENGINES[fastest(able, device) if engine == "auto" else engine](path, device, threads)
 
 
-def first_installed(engines: tuple[str, ...]) -> str:
-    """The first whose library is there; without any, the first, whose error then says what to install."""
+def fastest(able: tuple[str, ...], device: str = "auto") -> str:
+    """Of the engines that run a file, fastest first, the first that is at hand; PyTorch where there is a GPU for it.
+
+    Without any, the last, whose error then says what to install.
+    """
+    if "torch" in able and (device not in ("auto", "cpu") or (device == "auto" and has_gpu())):
+        return "torch"
+    return next((name for name in able if at_hand(name)), able[-1])
+
+
+def at_hand(engine: str) -> bool:
+    """Whether the engine's library is installed, and the processor computes in its precision."""
     from importlib.util import find_spec
 
-    return next((name for name in engines if find_spec(name.split("-")[0])), engines[0])
+    if find_spec(engine.split("-")[0]) is None:
+        return False
+    if engine != "openvino-bf16":
+        return True
+    return "BF16" in imported_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU that PyTorch may use, asked without importing PyTorch."""
+    import ctypes
+    import platform
+
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    try:
+        driver, count = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"), ctypes.c_int()
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0 and torch_has_cuda()
+    except OSError:
+        return False
+
+
+def torch_has_cuda() -> bool:
+    """Whether the installed PyTorch is not a build for CPUs alone."""
+    from importlib.metadata import version
+
+    return not version("torch").endswith("+cpu")
 
 
 def best_device(device: str) -> str:

@@ -9,7 +9,6 @@ from torch import nn
 
 from .layers import ConvBlock, conv3x3
 
-HEADS = {"detection": 5, "star_galaxy": 2, "smooth_disk": 2}  # name -> outputs a cell
 OBJECTNESS_PRIOR = 0.01  # YOLOX: a new network calls one cell in a hundred a source
 
 

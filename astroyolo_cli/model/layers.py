@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-BN_EPS = 1e-3  # neither is stored in the original's checkpoints: PyTorch's defaults would shift every output
-BN_MOMENTUM = 0.03
+from .sizes import BN_EPS
+
+BN_MOMENTUM = 0.03  # as BN_EPS not in the original's checkpoints, and not PyTorch's default
 
 
 class ConvBlock(nn.Sequential):

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .heads import HEADS, Head, set_objectness_prior
+from .heads import Head, set_objectness_prior
 from .layers import SPP, ConvBlock, CSPLayer, conv3x3
-from .sizes import SIZES, STRIDES, Size, strides_of
+from .sizes import HEADS, SIZES, STRIDES, Size, strides_of
 
 
 class Backbone(nn.Module):

@@ -1,9 +1,11 @@
-"""The network's sizes, YOLOX's and those with a finer level, and the strides of their cells. Needs no PyTorch."""
+"""The network's sizes, YOLOX's and those with a finer level, its heads, and the strides of their cells. Needs no PyTorch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+HEADS = {"detection": 5, "star_galaxy": 2, "smooth_disk": 2}  # name -> outputs a cell
+BN_EPS = 1e-3  # of batch normalisation; not stored in the original's checkpoints: PyTorch's default would shift every output
 STRIDES = (8, 16, 32)  # of YOLOX's levels P3 to P5
 P2 = 4  # of the finer level that some sizes have before them
 
