@@ -97,33 +97,48 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
-def overlapping(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of boxes (n, 4) that overlap: rows i < j, and their IoU.
+def overlapping(xyxy: np.ndarray, above: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of boxes (n, 4) whose IoU is above ``above``: rows i < j, and their IoU.
 
     Along x the boxes are sorted, so that a crowd of small ones costs far less than n^2 comparisons.
     """
     order = np.argsort(xyxy[:, 0], kind="stable")
-    first_x, last_x = xyxy[order, 0], xyxy[order, 2]
-    place = np.arange(len(order))
-    count = np.maximum(np.searchsorted(first_x, last_x, "left") - place - 1, 0)
+    x0, y0, x1, y1 = np.ascontiguousarray(xyxy[order].T)
+    size, place = areas(xyxy)[order], np.arange(len(order))
+    # what begins further right has less than this part of the first box's width in common with it
+    furthest = x1 - np.float32(0.999 * above) * (x1 - x0)
+    count = np.maximum(np.searchsorted(x0, furthest, "left") - place - 1, 0)
     i = np.repeat(place, count)
     j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + i + 1
-    i, j = order[i], order[j]
-    i, j = np.minimum(i, j), np.maximum(i, j)
-    height = np.minimum(xyxy[i, 3], xyxy[j, 3]) - np.maximum(xyxy[i, 1], xyxy[j, 1])
-    i, j, height = (part[height > 0] for part in (i, j, height))
-    common = np.clip(np.minimum(xyxy[i, 2], xyxy[j, 2]) - np.maximum(xyxy[i, 0], xyxy[j, 0]), 0, None) * height
-    size = areas(xyxy)
+    height = np.minimum(y1[i], y1[j]) - np.maximum(y0[i], y0[j])
+    near = np.flatnonzero(height > 0)
+    i, j = i[near], j[near]
+    common = np.clip(np.minimum(x1[i], x1[j]) - x0[j], 0, None) * height[near]
     union = size[i] + size[j] - common
     ratio = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return i[ratio > 0], j[ratio > 0], ratio[ratio > 0]
+    kept = ratio > above
+    i, j = order[i[kept]], order[j[kept]]
+    return np.minimum(i, j), np.maximum(i, j), ratio[kept]
 
 
-def neighbours(n: int, i: np.ndarray, j: np.ndarray) -> list[np.ndarray]:
-    """For each of n rows those that it makes a pair with, ascending."""
-    rows, others = np.concatenate([i, j]), np.concatenate([j, i])
-    order = np.lexsort((others, rows))
-    return np.split(others[order], np.cumsum(np.bincount(rows, minlength=n))[:-1]) if n else []
+def leaders(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n,) for each row the one that it yields to, itself for those that stay; greedy.
+
+    Args:
+        first, second: pairs of rows, of which the second yields if the first has not, in the order in which they are decided:
+            every pair that a row is second in comes before those it is first in.
+    """
+    leader = list(range(n))
+    for one, other in zip(first.tolist(), second.tolist()):
+        if leader[one] == one and leader[other] == other:
+            leader[other] = one
+    return np.array(leader, int)
+
+
+def by_first(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same pairs, ascending by their first row, then their second."""
+    order = np.lexsort((second, first))
+    return first[order], second[order]
 
 
 def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
@@ -132,29 +147,23 @@ def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
     The AstroYOLO paper's first merging rule: it keeps the whole of an extended galaxy rather than its core.
     """
     found = found.sorted()
-    score, gone = found.score.copy(), np.zeros(len(found), bool)
-    i, j, overlap = overlapping(found.xyxy)
-    same = neighbours(len(found), i[overlap > threshold], j[overlap > threshold])
-    for large in np.argsort(-areas(found.xyxy), kind="stable"):
-        if gone[large] or not len(same[large]):
-            continue
-        mine = same[large][~gone[same[large]]]
-        score[large] = score[mine].max(initial=score[large])
-        gone[mine] = True
-    kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(~gone)
+    by_area = np.argsort(-areas(found.xyxy), kind="stable")
+    place = np.argsort(by_area)  # of each row among the largest
+    i, j, _ = overlapping(found.xyxy, threshold)
+    one, other = place[i], place[j]
+    stays = by_area[leaders(len(found), *by_first(np.minimum(one, other), np.maximum(one, other)))][place]
+    score = np.zeros_like(found.score)
+    np.maximum.at(score, stays, found.score)
+    kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(stays == np.arange(len(found)))
     return kept.sorted()
 
 
 def suppress(found: Detections, threshold: float = 0.65) -> Detections:
     """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
     found = found.sorted()
-    i, j, overlap = overlapping(found.xyxy)
-    rivals = neighbours(len(found), i[overlap > threshold], j[overlap > threshold])
-    gone = np.zeros(len(found), bool)
-    for best in range(len(found)):
-        if not gone[best]:
-            gone[rivals[best][rivals[best] > best]] = True
-    return found.take(~gone)
+    i, j, _ = overlapping(found.xyxy, threshold)
+    stays = leaders(len(found), *by_first(i, j))
+    return found.take(stays == np.arange(len(found)))
 
 
 def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
@@ -171,17 +180,14 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     center, side = centers(found.xyxy), (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1, initial=np.inf)
     i, j, _ = overlapping(found.xyxy)
     same = np.hypot(*(center[i] - center[j]).T) < reach * np.minimum(side[i], side[j])
-    rivals = neighbours(len(found), i[same], j[same])
-    p_galaxy, p_disk, gone = found.p_galaxy.copy(), found.p_disk.copy(), np.zeros(len(found), bool)
-    for best in range(len(found)):
-        if gone[best] or not len(rivals[best]):
-            continue
-        others = rivals[best][~gone[rivals[best]]]
-        mine = np.append(others, best)
-        weight = found.score[mine] / found.score[mine].sum()
-        p_galaxy[best], p_disk[best] = (found.p_galaxy[mine] * weight).sum(), (found.p_disk[mine] * weight).sum()
-        gone[others] = True
-    return Detections(found.xyxy, found.score, p_galaxy, p_disk, found.on_seam).take(~gone)
+    stays = leaders(len(found), *by_first(i[same], j[same]))
+    kept, weight = stays == np.arange(len(found)), np.bincount(stays, found.score, len(found))
+
+    def mean(p: np.ndarray) -> np.ndarray:
+        return (np.bincount(stays, p * found.score, len(found))[kept] / weight[kept]).astype(np.float32)
+
+    one = found.take(kept)
+    return Detections(one.xyxy, one.score, mean(found.p_galaxy), mean(found.p_disk), one.on_seam)
 
 
 def fade_overlapping(found: Detections, width: float = 0.15) -> Detections:

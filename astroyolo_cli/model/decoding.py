@@ -70,15 +70,16 @@ def detections_of_tile(
         then non-maximum suppression, rival boxes of one source joined, scores of overlapping boxes lowered.
     """
     raw = outputs["detection"]
-    score = probability(raw[:, 4])
-    rows = np.flatnonzero(score >= least)
-    rows = rows[np.argsort(-score[rows], kind="stable")[:max_det]]
+    rows = np.flatnonzero(raw[:, 4] >= logit(least))
+    score = probability(raw[rows, 4])
+    best = np.argsort(-score, kind="stable")[:max_det]
+    rows, score = rows[best], score[best]
     corners, strides = (part[rows] for part in cell_grid_of(len(raw), size))
     p_galaxy, p_disk = (
         probability(outputs[head][rows, 1] - outputs[head][rows, 0], calibration.get(head, UNCALIBRATED))
         for head in ("star_galaxy", "smooth_disk")
     )
-    found = Detections(boxes_of(raw[rows], corners, strides), score[rows], p_galaxy, p_disk, np.zeros(len(rows), bool))
+    found = Detections(boxes_of(raw[rows], corners, strides), score, p_galaxy, p_disk, np.zeros(len(rows), bool))
     return fade_overlapping(join_concentric(suppress(drop_doubles(found))))
 
 
@@ -103,6 +104,11 @@ def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.nd
     center = (raw[:, :2] + corners) * strides[:, None] - 0.5
     half = np.exp(np.minimum(raw[:, 2:4], 8.0)) * strides[:, None] / 2
     return np.concatenate([center - half, center + half], axis=1).astype(np.float32)
+
+
+def logit(probability: float) -> float:
+    """Of 0 to 1; minus infinity for 0."""
+    return float(np.log(probability / (1 - probability))) if 0 < probability < 1 else np.inf * (probability - 0.5)
 
 
 def probability(logits: np.ndarray, calibration: Calibration = UNCALIBRATED) -> np.ndarray:
