@@ -67,7 +67,10 @@ class Background:
     def section(self, mesh: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
         along_y, along_x = (_mesh_weights(m, n, part) for m, n, part in zip(mesh.shape, self.shape, (rows, columns)))
-        return (along_y @ mesh @ along_x.T).astype(np.float32)
+        near_y, near_x = (along.any(axis=0) for along in (along_y, along_x))  # a few of many cells reach a tile
+        between_rows = along_y[:, near_y] @ mesh[near_y][:, near_x]
+        # not @: BLAS starts its threads for this, and they wait for the processors that the network is using
+        return np.einsum("yk,xk->yx", between_rows, along_x[:, near_x]).astype(np.float32)
 
 
 def _mesh_weights(cells: int, pixels: int, part: slice) -> np.ndarray:
@@ -215,7 +218,10 @@ def signal(counts: np.ndarray, background: Background, rows=slice(None), columns
     columns = slice(*columns.indices(counts.shape[1]))
     sky = background.section(background.sky_mesh, rows, columns)
     noise = background.section(background.noise_mesh, rows, columns)
-    return np.nan_to_num((counts[rows, columns] - sky) / noise, nan=0.0, posinf=0.0, neginf=0.0)
+    found = counts[rows, columns] - sky
+    found /= noise
+    found[~np.isfinite(found)] = 0.0
+    return found
 
 
 def three_channels(bands: list[np.ndarray]) -> np.ndarray:
@@ -233,10 +239,10 @@ def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
     """Lupton's asinh RGB: intensity compressed, colour kept (Lupton et al. 2004, PASP 116, 133).
 
     Args:
-        signals: (3, H, W), reddest first, in units of the noise, 0 on empty sky.
+        signals: (3, H, W), reddest first, in units of the noise, 0 on empty sky; (1, H, W) where all three are the same.
 
     Returns:
-        (3, H, W) float32 in [0, 1]. The same as astropy's ``make_lupton_rgb``.
+        As many, float32 in [0, 1]. The same as astropy's ``make_lupton_rgb``.
     """
     above = signals - np.float32(stretch.minimum)
     intensity = above.mean(axis=0)
@@ -245,8 +251,9 @@ def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
     slope = np.float32(0.1 / np.arcsinh(0.1 * stretch.Q))
     squeezed = np.arcsinh(intensity * np.float32(stretch.Q / stretch.stretch)) * slope
     factor = np.divide(squeezed, intensity, out=np.zeros_like(intensity), where=positive)
-    rgb = np.clip(above * factor, 0, None)
-    return (rgb / np.maximum(rgb.max(axis=0), 1)).astype(np.float32)
+    rgb = np.clip(above * factor, 0, None, dtype=np.float32)
+    rgb /= np.maximum(rgb.max(axis=0), 1)
+    return rgb
 
 
 def empty_sky(frame: Frame, rgb: np.ndarray, stretch: Stretch) -> np.ndarray:
@@ -260,6 +267,8 @@ def section_rgb(frame: Frame, background: dict[str, Background], stretch: Stretc
     if frame.stretched:
         return np.stack([np.nan_to_num(frame.counts[b][rows, columns]) for b in frame.bands]).astype(np.float32)
     bands = [signal(frame.counts[b], background[b], rows, columns) for b in frame.bands]
+    if len(bands) == 1:
+        return np.repeat(lupton_rgb(bands[0][None], stretch), 3, axis=0)
     return lupton_rgb(three_channels(bands), stretch)
 
 
