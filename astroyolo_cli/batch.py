@@ -57,7 +57,7 @@ def read_manifests(folder: Path) -> dict[str, dict]:
     """Field -> the last line about it, of all manifests in the folder; a line cut short by a crash is none."""
     known: dict[str, dict] = {}
     for path in sorted(folder.glob("manifest*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
             try:
                 entry = json.loads(line)
             except ValueError:
@@ -98,7 +98,12 @@ def run_batch(
     Returns:
         How many entries of each status.
     """
-    folder.mkdir(exist_ok=True)
+    from .write import failing_as_output
+
+    with failing_as_output(folder):
+        folder.mkdir(exist_ok=True)
+        if not resume:
+            manifest.unlink(missing_ok=True)
     remove_partial(jobs, folder)
     known = read_manifests(folder) if resume else {}
     done, left = [], []
@@ -107,11 +112,10 @@ def run_batch(
     counts = {"done": 0, "failed": 0, "kept": len(done)}
     for job in done:
         tell(known[job.field.name] | {"status": "kept"})
-    with manifest.open("a" if resume else "w", encoding="utf-8") as file:
-        file.write("\n" if resume and ends_in_the_middle(manifest) else "")
+    with failing_as_output(manifest), manifest.open("ab", buffering=0) as file:  # to append is safe beside another process
+        file.write(b"\n" if ends_in_the_middle(manifest) else b"")
         for entry in run_jobs(left, recipe, workers):
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            file.flush()
+            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
             os.fsync(file.fileno())
             counts[entry["status"]] += 1
             tell(entry)
@@ -119,12 +123,12 @@ def run_batch(
 
 
 def remove_partial(jobs: list[Job], folder: Path) -> None:
-    """What killed runs of these jobs, and of no others that may be at work in the folder, have left."""
-    from .write import partial_prefix
+    """What killed runs of these jobs have left; what other processes are writing stays."""
+    from .write import is_abandoned, partial_prefix
 
     prefixes = tuple(partial_prefix(job.output) for job in jobs)
     for path in folder.glob(".partial-*"):
-        if path.name.startswith(prefixes):
+        if path.name.startswith(prefixes) and is_abandoned(path):
             path.unlink(missing_ok=True)
 
 

@@ -23,4 +23,9 @@ class AstroYOLOWarning(UserWarning):
 
 def reason_of(error: BaseException) -> str:
     """What another library says, in one short line."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    return printable(" ".join(str(error).split())[:160]) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """Names of files and texts of headers as a terminal, and a line of its own, may show them."""
+    return "".join(c if c.isprintable() else "?" for c in text)

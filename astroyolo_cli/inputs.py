@@ -12,6 +12,7 @@ from pathlib import Path
 from .errors import InputError
 
 WAVELENGTH_ORDER = "u g r i z y J H K".split()  # bluest first
+LONGEST_LIST = 100_000_000  # characters
 COMPRESSIONS = (".gz", ".bz2", ".fz")
 
 
@@ -61,13 +62,22 @@ def expand_lists(inputs: Sequence[str]) -> list[str]:
         if text == "-":
             given += paths_of_lines(sys.stdin.read())
         elif text.startswith("@"):
-            try:
-                given += paths_of_lines(Path(text[1:]).read_text())
-            except (OSError, UnicodeDecodeError) as error:
-                raise InputError(f"{text[1:]}: not a readable list of paths ({error})") from error
+            given += paths_of_lines(text_of_list(Path(text[1:])))
         else:
             given.append(text)
     return given
+
+
+def text_of_list(path: Path) -> str:
+    """What a list of paths holds; it may be a pipe, and is not endless."""
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read(LONGEST_LIST)
+    except OSError as error:
+        raise InputError(f"{path}: not a readable list of paths ({error.strerror or error})") from error
+    if len(text) == LONGEST_LIST or "\0" in text:
+        raise InputError(f"{path}: not a list of paths, one a line; is it an image? Then leave out the @")
+    return text
 
 
 def files_of(inputs: Sequence[str]) -> list[str]:
@@ -96,7 +106,7 @@ def resolve_one(given: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
     path = Path(given)
     if path.is_dir():
         return [field_of_folder(path, bands)]
-    if path.exists():
+    if path.exists() or path.is_symlink():
         return [FieldInput((path,), None, stem_of(path))]
     found = sorted(glob.glob(given, recursive=True))
     if not found:
@@ -173,13 +183,16 @@ def stem_of(path: Path) -> str:
     name = path.name
     for ending in COMPRESSIONS:
         name = name.removesuffix(ending)
-    return Path(name).stem
+    return Path(name).stem.encode("utf-8", "replace").decode()  # a name that is no text has ? for what is none
 
 
 def with_short_names(fields: list[FieldInput]) -> list[FieldInput]:
-    """Names that are all different: as many folders in front as that needs."""
-    for depth in range(1, 40):
-        names = ["_".join([*f.paths[0].resolve().parts[-depth:-1], f.name]) if depth > 1 else f.name for f in fields]
-        if len(set(names)) == len(names):
-            return [FieldInput(f.paths, f.bands, name) for f, name in zip(fields, names)]
-    raise InputError(f"{fields[0].paths[0]}: named twice; name every input once")
+    """Names that are all different: as many folders in front as that needs, and the endings of files that differ in nothing else."""
+    for ending in (False, True):
+        own_names = [f.paths[0].name if ending and len(f.paths) == 1 else f.name for f in fields]
+        for depth in range(1, 40):
+            names = ["_".join([*f.paths[0].resolve().parts[-depth:-1], own]) if depth > 1 else own for f, own in zip(fields, own_names)]
+            if len(set(names)) == len(names):
+                return [FieldInput(f.paths, f.bands, name) for f, name in zip(fields, names)]
+    twice = next(f for f, name in zip(fields, names) if names.count(name) > 1)
+    raise InputError(f"{twice.paths[0]}: named twice; name every input once")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from . import __version__
-from .errors import AstroYOLOError, reason_of
+from .errors import AstroYOLOError, printable, reason_of
 from .inputs import FieldInput
 from .pipeline import DetectSettings
 
@@ -92,7 +92,7 @@ def do_job(job: Job, recipe: Recipe, engine) -> dict:
         write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
         entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
     except AstroYOLOError as error:
-        entry |= {"status": "failed", "error": " ".join(str(error).split())}
+        entry |= {"status": "failed", "error": printable(" ".join(str(error).split()))}
     except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
         entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
     return entry | {"seconds": round(time.perf_counter() - began, 3)}

@@ -9,14 +9,14 @@ from astropy.table import Column as TableColumn
 from astropy.table import Table, vstack
 
 from .columns import EDGE, SEAM
-from .errors import InputError
+from .errors import InputError, reason_of
 from .tables import described, floats, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
 
 
 def merge(paths: list[Path], radius: float) -> Table:
-    """All rows of all catalogs, with ``field`` and ``is_primary``, numbered anew.
+    """All rows of all catalogs, file by file in the order of their paths, with ``field`` and ``is_primary``, numbered anew.
 
     Rows of different fields within ``radius`` of each other are one source: of these that one is primary which touches no edge or
     seam, and of such the surest. Of each other field only the nearest row is the same source. Rows without a place on the sky are
@@ -28,7 +28,7 @@ def merge(paths: list[Path], radius: float) -> Table:
     Raises:
         InputError: for a catalog that cannot be read or lacks ra, dec, score or flags.
     """
-    whole = vstack([with_field(path) for path in paths], metadata_conflicts="silent")
+    whole = vstack([with_field(path) for path in sorted(paths)], metadata_conflicts="silent")
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
     whole["is_primary"] = primary
@@ -40,6 +40,11 @@ def with_field(path: Path) -> Table:
     table = read_table(path)
     if missing := [name for name in NEEDED if name not in table.colnames]:
         raise InputError(f"{path}: no column {missing[0]!r}; merge needs {', '.join(NEEDED)}, as detect writes them")
+    try:
+        for name in NEEDED:
+            table[name] = np.ma.asarray(table[name]).astype(np.int64 if name == "flags" else np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InputError(f"{path}: column {name!r} must hold numbers ({reason_of(error)}); make the catalog again") from error
     if "field" not in table.colnames:
         name = path.name.split(".fits")[0] if ".fits" in path.name else path.stem
         table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)

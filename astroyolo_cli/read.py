@@ -13,7 +13,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from .align import align, same_grid
+from .align import align, pixel_places, same_grid
+from .claims import check_claims
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
@@ -22,12 +23,13 @@ from .sections import Rows, blanked, is_bad, of, strips
 __all__ = ["FieldInput", "read_field", "resolve", "checksum"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PICTURE_FORMATS = ("PNG", "JPEG", "TIFF")  # of the many that Pillow knows
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
 LARGE = 64_000_000  # pixels of a plane, from which it may be read in parts
 MOST_SAMPLED = 1_000_000  # pixels among which a fill value is looked for
 FILL = 0.01  # a value repeated exactly over more than this part of the frame is a fill value
 NEIGHBOURS = 0.5  # part of a fill value's pixels whose next pixel, along x or along y, holds it too, at least
-BROKEN_FILE = (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError, MemoryError, ArithmeticError)
+BROKEN_FILE = (Exception,)  # astropy, cfitsio, Pillow and the decompressors raise many kinds; each means the same
 
 
 @dataclass(frozen=True)
@@ -129,16 +131,19 @@ def one_plane(path: Path, hdu: str | None, in_parts: bool) -> Plane:
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False) -> tuple[np.ndarray | Rows, fits.Header]:
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header."""
     check_file(path)
+    check_claims(path)
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
                 image = chosen_hdu(hdus, path, hdu)
                 check_size(image, path)
-                header = image.header.copy()
+                header = readable(image.header)
                 if in_parts and can_be_read_in_parts(image, path):
                     return rows_of(path, next(i for i, other in enumerate(hdus) if other is image), image.shape), header
                 data = np.asarray(image.data)
+    except InputError:
+        raise
     except BROKEN_FILE as error:
         raise unreadable(path, error) from error
     for note in notes:
@@ -147,6 +152,21 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False) -> tu
     if data.dtype.kind not in "fiu":
         raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
     return as_counts(squeezed(data, path)), header
+
+
+def readable(header: fits.Header) -> fits.Header:
+    """A copy without the cards that cannot be read, whatever asks for them later."""
+    kept = header.copy()
+    for card in [card for card in header.cards if not can_be_read(card)]:
+        kept.remove(card.keyword, ignore_missing=True, remove_all=True)
+    return kept
+
+
+def can_be_read(card: fits.Card) -> bool:
+    try:
+        return card.value is not None  # which is when astropy parses it
+    except fits.VerifyError:
+        return False
 
 
 def as_counts(data: np.ndarray) -> np.ndarray:
@@ -198,7 +218,7 @@ def check_file(path: Path) -> None:
         if not path.exists():
             raise InputError(f"{path}: no such file; check the path")
         if not path.is_file():
-            raise InputError(f"{path}: not a regular file; name a FITS or PNG file")
+            raise InputError(f"{path}: not a regular file; name a file")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: empty file; fetch it again")
     except OSError as error:
@@ -296,7 +316,7 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
     shape = planes[reference].counts.shape
     counts, native, native_wcs = {}, {}, {}
     for band, plane in planes.items():
-        if same_grid(wcs[reference], wcs[band], shape, plane.counts.shape):
+        if band == reference or same_grid(wcs[reference], wcs[band], shape, plane.counts.shape):
             counts[band] = plane.counts
             continue
         if wcs[reference] is None or wcs[band] is None:
@@ -328,13 +348,19 @@ def celestial_wcs(header: fits.Header, path: Path) -> WCS | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wcs = WCS(header).celestial
-            if wcs.has_celestial and np.isfinite(wcs.wcs_pix2world([[0.0, 0.0]], 0)).all():
+            if wcs.has_celestial and (moved := round_trip(wcs)) < 1:
                 return wcs
-            reason = "no celestial WCS in the header"
+            reason = f"broken WCS (there and back, a pixel moves by {moved:g})" if wcs.has_celestial else "no celestial WCS in the header"
     except Exception as error:  # wcslib and astropy raise many kinds; none may stop the catalog
         reason = f"broken WCS ({' '.join(str(error).split())[:100]})"
     warnings.warn(f"{path.name}: {reason}; the catalog has pixel positions alone", AstroYOLOWarning, stacklevel=2)
     return None
+
+
+def round_trip(wcs: WCS) -> float:
+    """Pixels by which the first pixel moves on the way to the sky and back; infinite where there is no way."""
+    moved = float(np.abs(pixel_places(wcs, wcs, 0.0, 0.0)).max())
+    return moved if np.isfinite(moved) else np.inf
 
 
 def band_name(header: fits.Header) -> str:
@@ -442,7 +468,7 @@ def read_picture(path: Path) -> Frame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=PICTURE_FORMATS) as image:
                 pixels = np.asarray(plain_mode(image))
     except (*BROKEN_FILE, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = " ".join(str(error).split())[:160]

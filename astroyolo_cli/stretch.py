@@ -201,7 +201,17 @@ def backgrounds(frame: Frame) -> dict[str, Background]:
 
     Interpolation averages neighbouring pixels, so that the noise of an aligned band is measured on the
     pixels it had before.
+
+    Raises:
+        InputError: naming the file, for a band without signal.
     """
+    try:
+        return backgrounds_of_bands(frame)
+    except InputError as error:
+        raise InputError(f"{frame.sources[0]}: {error}" if frame.sources else str(error)) from error
+
+
+def backgrounds_of_bands(frame: Frame) -> dict[str, Background]:
     found = {}
     for band, counts in frame.counts.items():
         found[band] = estimate_background(counts)

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from .columns import column_called
 from .errors import InputError, reason_of
-from .read import BROKEN_FILE
+from .read import BROKEN_FILE, check_file
 
 TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
 
@@ -20,10 +20,14 @@ def read_table(path: Path) -> Table:
     kind = TABLES.get(ending, "fits" if ".fit" in path.name.lower() else None)
     if kind is None:
         raise InputError(f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending")
+    check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated")
             return read_parquet(path) if kind == "parquet" else Table.read(path, format=kind)
+    except InputError:
+        raise
     except (*BROKEN_FILE, Warning) as error:
         raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 import sys
 import tempfile
+import time
 import warnings
+import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +24,8 @@ from .errors import OutputError
 
 STANDARD_OUTPUT = Path("-")
 DECIMALS = {"x": 4, "y": 4, "x_err": 4, "y_err": 4, "ra": 8, "dec": 8, "score": 5, "xmin": 3, "ymin": 3, "xmax": 3, "ymax": 3}
+MOST_STEM = 50  # characters of a name that a temporary name repeats
+ABANDONED = 86_400  # seconds
 SIGNIFICANT = 7  # digits of every other number in text formats
 NUMBERS_MADE = {  # FITS keyword -> number in the provenance
     "TILE": "tile", "OVERLAP": "overlap", "MINSCORE": "min_score", "MAXDET": "max_det", "VIEWS": "views", "PRISTAR": "prior_star",
@@ -50,7 +56,9 @@ def check_place(path: Path, overwrite: bool) -> None:
     """Can a file of this name be written, whatever is in it?"""
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is no file but a device or the like, which is never replaced; name a file")
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path}: exists; add --overwrite to replace it")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{path}: its folder does not exist; make it first")
@@ -73,8 +81,8 @@ def written_whole(path: Path):
     Raises:
         OutputError: if it cannot be written.
     """
-    try:
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=partial_prefix(path), dir=path.absolute().parent)
+    with failing_as_output(path):
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f"{partial_prefix(path)}{this_process()}-", dir=path.absolute().parent)
         os.close(handle)
         partial = Path(name)
         try:
@@ -82,6 +90,13 @@ def written_whole(path: Path):
             finish(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def failing_as_output(path: Path):
+    """What the system says against writing ``path`` becomes an OutputError."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another place") from error
 
@@ -109,8 +124,8 @@ def folder_written_whole(folder: Path):
     Raises:
         OutputError: if it cannot be written.
     """
-    partial = folder.absolute().parent / f"{partial_prefix(folder)}{os.getpid()}"
-    try:
+    partial = folder.absolute().parent / f"{partial_prefix(folder)}{this_process()}"
+    with failing_as_output(folder):
         partial.mkdir()
         try:
             yield partial
@@ -119,13 +134,38 @@ def folder_written_whole(folder: Path):
             partial.replace(folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place") from error
 
 
 def partial_prefix(path: Path) -> str:
-    """How the name of a file begins that is to become ``path``."""
-    return f".partial-{path.stem}."
+    """How the name of a file begins that is to become ``path``; short enough for any file system."""
+    stem = path.stem
+    if len(stem) > MOST_STEM:
+        stem = f"{stem[:MOST_STEM]}~{zlib.crc32(os.fsencode(stem)):08x}"
+    return f".partial-{stem}."
+
+
+def this_process() -> str:
+    return f"{this_host()}-{os.getpid()}"
+
+
+def this_host() -> str:
+    return socket.gethostname()[:MOST_STEM].replace(".", "_")
+
+
+def is_abandoned(partial: Path) -> bool:
+    """Whether no other process writes it: none of its number runs here or, where another machine began it, for a day."""
+    match = re.search(r"\.([^.]+)-(\d+)-[^.-]*(\.[^.]*)?$", partial.name)
+    if not match or f"{match[1]}-{match[2]}" == this_process():
+        return True
+    if match[1] != this_host():
+        return time.time() - partial.stat().st_mtime > ABANDONED
+    try:
+        os.kill(int(match[2]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # it runs, as another user
+    return False
 
 
 def finish(partial: Path, path: Path) -> None:
@@ -136,6 +176,21 @@ def finish(partial: Path, path: Path) -> None:
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
+    sync_folder(path.absolute().parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """The new name to disk, where the system can."""
+    try:
+        number = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(number)
+    except OSError:
+        pass  # some network file systems know no such thing
+    finally:
+        os.close(number)
 
 
 def write_csv(catalog: Table, path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from ..errors import AstroYOLOError
+from ..errors import AstroYOLOError, printable
 
 COMMANDS = {  # name -> first line of help; the command is the object of the same name in the module of that name
     "detect": "Find and classify every source of a frame; write a catalog.",
@@ -58,5 +58,13 @@ def main() -> None:
     try:
         cli.main(standalone_mode=True)
     except AstroYOLOError as error:
-        click.echo(f"astroyolo: {' '.join(str(error).split())}", err=True)
-        sys.exit(1)
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space, or check the path and its permissions")
+    except MemoryError:
+        fail("out of memory; give fewer --workers, a smaller --batch-size, or a part of the frame")
+
+
+def fail(reason: str) -> None:
+    click.echo(f"astroyolo: {printable(' '.join(reason.split()))}", err=True)
+    sys.exit(1)

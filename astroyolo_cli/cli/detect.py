@@ -154,6 +154,8 @@ def told(total: int, quiet: bool):
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from ..errors import printable
+
     console = Console(stderr=True)
 
     @contextlib.contextmanager
@@ -166,11 +168,11 @@ def told(total: int, quiet: bool):
             def tell(entry: dict) -> None:
                 nonlocal seen
                 seen += 1
-                progress.update(task, completed=seen, description=entry["field"][-40:])
+                progress.update(task, completed=seen, description=printable(entry["field"][-40:]))
                 if entry["status"] == "failed":
-                    click.echo(f"astroyolo: {entry['field']}: {entry['error']}", err=True)
+                    click.echo(f"astroyolo: {printable(entry['field'])}: {printable(entry['error'])}", err=True)
                 elif bar and not quiet and entry["status"] == "done":
-                    click.echo(f"{seen}/{total} {entry['field']}: {entry['rows']} rows, {entry['seconds']:.1f} s", err=True)
+                    click.echo(f"{seen}/{total} {printable(entry['field'])}: {entry['rows']} rows, {entry['seconds']:.1f} s", err=True)
 
             yield tell
 
@@ -236,14 +238,14 @@ def notes_as_lines():
     import contextlib
     import warnings
 
-    from ..errors import AstroYOLOWarning
+    from ..errors import AstroYOLOWarning, printable
 
     @contextlib.contextmanager
     def lines():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", AstroYOLOWarning)
-            warnings.showwarning = lambda message, *_, **__: click.echo(f"astroyolo: note: {message}", err=True)
+            warnings.showwarning = lambda message, *_, **__: click.echo(f"astroyolo: note: {printable(str(message))}", err=True)
             yield
 
     return lines()
