@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from astropy.wcs import WCS
 
+from .region import Part
+
 DISPLAY_BANDS = ("R", "G", "B")  # the band names of a picture that is already stretched
 
 
@@ -38,6 +40,7 @@ class Frame:
         native: band -> counts on the band's own pixel grid with its own wcs, for bands that were aligned;
             noise is measured there because interpolation lowers it. Absent for bands that were not moved.
         native_wcs: band -> wcs of ``native``.
+        part: where these pixels lie in the whole frame, if only a region of it was read; all else here is of the part alone.
     """
 
     counts: dict[str, np.ndarray]
@@ -55,6 +58,7 @@ class Frame:
     stretched: bool = False
     native: dict[str, np.ndarray] = field(default_factory=dict)
     native_wcs: dict[str, WCS] = field(default_factory=dict)
+    part: Part | None = None
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import __version__
@@ -58,14 +58,15 @@ def open_recipe(recipe: Recipe):
 
 
 def catalog_of(source: FieldInput, recipe: Recipe, engine):
-    """Read a field and detect: the frame, and the result with the weights in its provenance."""
+    """Read a field and detect: the frame, and the result with the weights in its provenance, in the whole frame's pixels."""
     from .pipeline import detect
     from .read import read_field
+    from .region import in_whole_frame
 
     frame = read_field(source, **recipe.reading, in_parts=True)
     result = detect(frame, engine, recipe.settings, recipe.threads)
     result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
-    return frame, result
+    return frame, replace(result, catalog=in_whole_frame(result.catalog, frame.part))
 
 
 def files_of(source: FieldInput) -> list[dict]:

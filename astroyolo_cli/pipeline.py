@@ -146,9 +146,11 @@ def tile_image(frame: Frame, background, tile: Tile, side: int, stretch: Stretch
 def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[str, object]:
     """What made the catalog, for its header."""
     stretch = engine.card.stretch
+    stated = {} if settings.prior_star is None else {"prior_star": settings.prior_star}
+    stated |= {} if frame.part is None else {"region": frame.part.region}
     return {
         "version": __version__,
-        "inputs": {path.name: checksum(path) for path in frame.sources},
+        "inputs": {path.name: checksum(path) if frame.part is None else "" for path in frame.sources},  # of a part the rest is not read
         "bands": ",".join(frame.bands),
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
@@ -158,4 +160,4 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "min_score": settings.min_score,
         "max_det": settings.max_det,
         "views": settings.views,
-    } | ({} if settings.prior_star is None else {"prior_star": settings.prior_star})
+    } | stated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 import weakref
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from .claims import check_claims
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
+from .region import Cut, Region, cut_header
 from .sections import Rows, blanked, is_bad, of, strips
 
 __all__ = ["FieldInput", "read_field", "resolve", "checksum"]
@@ -50,6 +52,7 @@ def read_field(
     mask: Path | None = None,
     zero_points: dict[str, float] | None = None,
     gain: dict[str, float] | None = None,
+    region: Region | None = None,
     in_parts: bool = False,
 ) -> Frame:
     """The frame of a field: its bands on the pixels of the reference band.
@@ -60,6 +63,7 @@ def read_field(
         weight_map: FITS image on the reference's pixels; ``weight_type`` says whether it holds inverse variances,
             rms or relative weights. Pixels without weight are bad.
         mask: FITS image on the reference's pixels, not 0 where they are bad.
+        region: read that alone, and a margin; the frame's ``part`` then says where it lies.
         in_parts: planes of more than ``LARGE`` pixels are read as they are needed, where the file allows it: not from a file that
             is compressed as a whole, nor from a cube.
         zero_points, gain: band -> AB magnitude of one count and electrons a count, instead of the headers'; band "" is every band.
@@ -69,9 +73,10 @@ def read_field(
     """
     path = field.paths[0]
     if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
-        frame = read_picture(path)
+        frame = read_picture(path, region)
         return replace(frame, zero_points=by_band(zero_points, frame.bands, path), gain=by_band(gain, frame.bands, path))
-    planes = read_planes(field, hdu, in_parts)
+    cut = None if region is None else cut_of(region, field, hdu, reference_band)
+    planes = read_planes(field, hdu, in_parts, cut)
     if len(planes) > 3:
         raise InputError(f"{path}: {len(planes)} bands ({', '.join(planes)}), at most three make a picture; choose with --bands")
     reference = reference_band or list(planes)[(len(planes) - 1) // 2]
@@ -79,11 +84,11 @@ def read_field(
         raise InputError(f"{path}: no band {reference!r} for --reference-band; there are {', '.join(planes)}")
     frame = assemble(planes, reference, field.paths)
     stated = {"zero_points": by_band(zero_points, frame.bands, path), "gain": by_band(gain, frame.bands, path)}
-    frame = replace(frame, **{name: getattr(frame, name) | values for name, values in stated.items()})
+    frame = replace(frame, part=cut and cut.part, **{name: getattr(frame, name) | values for name, values in stated.items()})
     if weight_map:
-        frame = with_weights(frame, read_like(weight_map, frame.shape, in_parts), weight_type)
+        frame = with_weights(frame, read_like(weight_map, frame.shape, in_parts, cut), weight_type)
     if mask:
-        frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, in_parts)))
+        frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, in_parts, cut)))
     if not any(np.isfinite(strip).any() for counts in frame.counts.values() for strip in strips(counts, 1024)):
         raise InputError(
             f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
@@ -103,11 +108,29 @@ def by_band(stated: dict[str, float] | None, bands: tuple[str, ...], path: Path)
     return dict.fromkeys(bands, stated[""]) if "" in stated else dict(stated)
 
 
-def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False) -> dict[str, Plane]:
+def cut_of(region: Region, field: FieldInput, hdu: str | None, reference_band: str | None) -> Cut:
+    """What a region means in the pixels of the field's reference band."""
+    path = field.paths[(len(field.paths) - 1) // 2]
+    if field.bands and reference_band in field.bands and len(field.paths) == len(field.bands):
+        path = field.paths[field.bands.index(reference_band)]
+    header, shape = read_header(path, hdu)
+    return Cut(region, wcs_of(header)[0], shape, path)
+
+
+def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, int]]:
+    """Of the image, and its (H, W)."""
+    check_file(path)
+    check_claims(path)
+    with opened(path) as hdus:
+        image = chosen_hdu(hdus, path, hdu)
+        return readable(image.header), tuple(image.shape[-2:])
+
+
+def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False, cut: Cut | None = None) -> dict[str, Plane]:
     """Band -> plane, reddest first."""
     if field.bands and len(field.paths) == len(field.bands):
-        return {band: one_plane(path, hdu, in_parts) for band, path in zip(field.bands, field.paths)}
-    counts, header = read_image(field.paths[0], hdu, in_parts)
+        return {band: one_plane(path, hdu, in_parts, cut) for band, path in zip(field.bands, field.paths)}
+    counts, header = read_image(field.paths[0], hdu, in_parts, cut)
     if len(counts.shape) == 2:
         return {band_name(header): Plane(without_fill(counts), header)}
     return cube_planes(counts, header, field)
@@ -121,27 +144,46 @@ def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plan
     return dict(reversed(planes.items()))
 
 
-def one_plane(path: Path, hdu: str | None, in_parts: bool) -> Plane:
-    counts, header = read_image(path, hdu, in_parts)
+def one_plane(path: Path, hdu: str | None, in_parts: bool, cut: Cut | None) -> Plane:
+    counts, header = read_image(path, hdu, in_parts, cut)
     if len(counts.shape) != 2:
         raise InputError(f"{path}: a cube of {len(counts)} planes, must be one image a band; name the cube alone")
     return Plane(without_fill(counts), header)
 
 
-def read_image(path: Path, hdu: str | None = None, in_parts: bool = False) -> tuple[np.ndarray | Rows, fits.Header]:
-    """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header."""
+def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
+    """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header; of the cut alone, where given."""
     check_file(path)
     check_claims(path)
+    with opened(path) as hdus:
+        image = chosen_hdu(hdus, path, hdu)
+        check_size(image, path)
+        header = readable(image.header)
+        if cut is None:
+            window = slice(0, image.shape[-2]), slice(0, image.shape[-1])
+        else:
+            window = cut.window(wcs_of(header)[0], image.shape[-2:], path)
+            header = cut_header(header, window)
+        if in_parts and can_be_read_in_parts(image, path, window):
+            return rows_of(path, next(i for i, other in enumerate(hdus) if other is image), window), header
+        data = np.asarray(image.data if cut is None else image.section[(..., *window)])
+    if data.dtype.kind not in "fiu":
+        raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
+    return as_counts(squeezed(data, path)), header
+
+
+@contextmanager
+def opened(path: Path):
+    """The HDUs of a FITS file.
+
+    Raises:
+        InputError: for whatever is wrong with it, now or while it is read.
+    """
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
             with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
-                image = chosen_hdu(hdus, path, hdu)
-                check_size(image, path)
-                header = readable(image.header)
-                if in_parts and can_be_read_in_parts(image, path):
-                    return rows_of(path, next(i for i, other in enumerate(hdus) if other is image), image.shape), header
-                data = np.asarray(image.data)
+                yield hdus
     except InputError:
         raise
     except BROKEN_FILE as error:
@@ -149,9 +191,6 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False) -> tu
     for note in notes:
         if "truncated" in str(note.message):
             raise unreadable(path, note.message)
-    if data.dtype.kind not in "fiu":
-        raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
-    return as_counts(squeezed(data, path)), header
 
 
 def readable(header: fits.Header) -> fits.Header:
@@ -176,10 +215,11 @@ def as_counts(data: np.ndarray) -> np.ndarray:
     return data
 
 
-def can_be_read_in_parts(hdu, path: Path) -> bool:
+def can_be_read_in_parts(hdu, path: Path, window: tuple[slice, slice]) -> bool:
     """Large enough, numbers, and in a file that one can skip about in."""
+    rows, columns = (part.stop - part.start for part in window)
     plain = abs(hdu.header.get("BITPIX", 0)) in (8, 16, 32, 64)
-    return len(hdu.shape) == 2 and hdu.shape[0] * hdu.shape[1] >= LARGE and plain and not is_packed(path)
+    return len(hdu.shape) == 2 and rows * columns >= LARGE and plain and not is_packed(path)
 
 
 def is_packed(path: Path) -> bool:
@@ -188,8 +228,8 @@ def is_packed(path: Path) -> bool:
         return file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
 
 
-def rows_of(path: Path, number: int, shape: tuple[int, int]) -> Rows:
-    """The image of an HDU, read as it is asked for; the file stays open as long as the plane is used.
+def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
+    """A window of the image of an HDU, read as it is asked for; the file stays open as long as the plane is used.
 
     Raises (when it is read):
         InputError: for a file that is broken there.
@@ -200,11 +240,11 @@ def rows_of(path: Path, number: int, shape: tuple[int, int]) -> Rows:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return as_counts(hdus[number].section[rows, :])
+                return as_counts(hdus[number].section[window[0].start + rows.start : window[0].start + rows.stop, window[1]])
         except BROKEN_FILE as error:
             raise unreadable(path, error) from error
 
-    plane = Rows(shape, read)
+    plane = Rows(tuple(part.stop - part.start for part in window), read)
     weakref.finalize(plane, hdus.close)
     return plane
 
@@ -344,17 +384,24 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
 
 def celestial_wcs(header: fits.Header, path: Path) -> WCS | None:
     """None, with a warning, where the header has none or a broken one: the catalog is still written."""
+    wcs, reason = wcs_of(header)
+    if wcs is None:
+        warnings.warn(f"{path.name}: {reason}; the catalog has pixel positions alone", AstroYOLOWarning, stacklevel=2)
+    return wcs
+
+
+def wcs_of(header: fits.Header) -> tuple[WCS | None, str]:
+    """The celestial WCS, or None and why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wcs = WCS(header).celestial
-            if wcs.has_celestial and (moved := round_trip(wcs)) < 1:
-                return wcs
-            reason = f"broken WCS (there and back, a pixel moves by {moved:g})" if wcs.has_celestial else "no celestial WCS in the header"
+            if not wcs.has_celestial:
+                return None, "no celestial WCS in the header"
+            moved = round_trip(wcs)
+            return (wcs, "") if moved < 1 else (None, f"broken WCS (there and back, a pixel moves by {moved:g})")
     except Exception as error:  # wcslib and astropy raise many kinds; none may stop the catalog
-        reason = f"broken WCS ({' '.join(str(error).split())[:100]})"
-    warnings.warn(f"{path.name}: {reason}; the catalog has pixel positions alone", AstroYOLOWarning, stacklevel=2)
-    return None
+        return None, f"broken WCS ({' '.join(str(error).split())[:100]})"
 
 
 def round_trip(wcs: WCS) -> float:
@@ -421,9 +468,9 @@ def known(headers: dict[str, fits.Header], find) -> dict[str, float]:
     return {band: value for band, value in found.items() if value is not None}
 
 
-def read_like(path: Path, shape: tuple[int, int], in_parts: bool = False) -> np.ndarray | Rows:
+def read_like(path: Path, shape: tuple[int, int], in_parts: bool = False, cut: Cut | None = None) -> np.ndarray | Rows:
     """A map on the frame's pixels."""
-    data, _ = read_image(path, None, in_parts)
+    data, _ = read_image(path, None, in_parts, cut)
     if data.shape != shape:
         raise InputError(f"{path}: {data.shape} pixels, must be {shape}, those of the reference band")
     return data
@@ -460,7 +507,7 @@ def without_pixels(frame: Frame, bad) -> Frame:
     return replace(frame, counts=counts, bad={band: of(is_bad, c) for band, c in counts.items()})
 
 
-def read_picture(path: Path) -> Frame:
+def read_picture(path: Path, region: Region | None = None) -> Frame:
     """A PNG, JPEG or TIFF, already stretched: 0 to 1, rows as stored, alpha dropped."""
     from PIL import Image
 
@@ -475,8 +522,11 @@ def read_picture(path: Path) -> Frame:
         raise InputError(f"{path}: not a readable picture ({reason}); fetch it again, or use FITS") from error
     values = scaled(pixels, path)
     planes = [values] * 3 if values.ndim == 2 else list(np.moveaxis(values, 2, 0))
-    counts = dict(zip(DISPLAY_BANDS, (np.ascontiguousarray(p) for p in planes)))
-    return Frame(counts, {band: ~np.isfinite(c) for band, c in counts.items()}, "G", sources=(path,), stretched=True)
+    cut = None if region is None else Cut(region, None, planes[0].shape, path)
+    window = (slice(None), slice(None)) if cut is None else (cut.rows, cut.columns)
+    counts = dict(zip(DISPLAY_BANDS, (np.ascontiguousarray(p[window]) for p in planes)))
+    bad = {band: ~np.isfinite(c) for band, c in counts.items()}
+    return Frame(counts, bad, "G", sources=(path,), stretched=True, part=cut and cut.part)
 
 
 def plain_mode(image):

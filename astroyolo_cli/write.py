@@ -27,6 +27,9 @@ DECIMALS = {"x": 4, "y": 4, "x_err": 4, "y_err": 4, "ra": 8, "dec": 8, "score": 
 MOST_STEM = 50  # characters of a name that a temporary name repeats
 ABANDONED = 86_400  # seconds
 SIGNIFICANT = 7  # digits of every other number in text formats
+WORDS_MADE = {  # FITS keyword -> word in the provenance
+    "PROGVER": "version", "WEIGHTS": "weights", "WGTHASH": "weights_sha256", "STRETCH": "stretch", "ENGINE": "engine", "REGION": "region",
+}  # fmt: skip
 NUMBERS_MADE = {  # FITS keyword -> number in the provenance
     "TILE": "tile", "OVERLAP": "overlap", "MINSCORE": "min_score", "MAXDET": "max_det", "VIEWS": "views", "PRISTAR": "prior_star",
 }  # fmt: skip
@@ -288,7 +291,7 @@ def header_cards(catalog: Table):
         yield f"NOISESC{number}"[:8], (scale, f"true over white noise in apertures, {ascii_only(band)}")
     for bit, meaning in meta.get("flag_bits", {}).items():
         yield f"FLAG{int(bit)}", (ascii_only(meaning)[:68], "")
-    for key, name in (("PROGVER", "version"), ("WEIGHTS", "weights"), ("WGTHASH", "weights_sha256"), ("STRETCH", "stretch")):
+    for key, name in WORDS_MADE.items():
         if name in made:
             yield key, ascii_only(str(made[name]))[:68]
     for key, name in NUMBERS_MADE.items():
@@ -299,7 +302,7 @@ def header_cards(catalog: Table):
 def history(catalog: Table) -> list[str]:
     made = catalog.meta.get("provenance", {})
     lines = [f"AstroYOLO {made['version']}"] if "version" in made else []
-    lines += [f"input {ascii_only(name)} sha256 {digest}" for name, digest in made.get("inputs", {}).items()]
+    lines += [f"input {ascii_only(name)}" + f" sha256 {digest}" * bool(digest) for name, digest in made.get("inputs", {}).items()]
     return lines + ([f"bands {ascii_only(made['bands'])}"] if "bands" in made else [])
 
 

@@ -4,12 +4,12 @@ import sys
 
 import click
 
-from .options import BATCH, COLUMNS, CUTOUTS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REPORT, options
+from .options import BATCH, COLUMNS, CUTOUTS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REGION, REPORT, options
 
 
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@options(OUTPUT, COLUMNS, PLOT, REPORT, CUTOUTS, READING, NETWORK, BATCH, OVERWRITE, QUIET)
+@options(OUTPUT, COLUMNS, PLOT, REPORT, CUTOUTS, READING, REGION, NETWORK, BATCH, OVERWRITE, QUIET)
 def detect(inputs, output, **given):
     """Find every star and galaxy of a frame, tell smooth galaxies from disks, and write one catalog.
 
@@ -25,6 +25,7 @@ def detect(inputs, output, **given):
       astroyolo detect field.fits -o catalog.csv --report field.html
       astroyolo detect --bands i,r,g 'frame-{band}-*.fits.bz2' -o catalogs/ --workers 2
       astroyolo detect @frames.txt -o catalogs/ --resume
+      astroyolo detect mosaic.fits -o part.csv --region 150.1,2.2,3arcmin
     """
     settings = detect_settings(given)
     into_folder = is_folder(output)
@@ -86,7 +87,7 @@ def recipe_of(given: dict, settings):
     from ..model.checkpoint import locate
     from ..read import checksum
 
-    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask", "zero_points", "gain")
+    names = ("hdu", "reference_band", "weight_map", "weight_type", "mask", "zero_points", "gain", "region")
     reading = {name: given[name] for name in names}
     return Recipe(
         given["weights"], checksum(locate(given["weights"])), given["engine"], given["device"], settings, reading, given["columns"]
@@ -98,24 +99,26 @@ def detect_one(source, output, recipe, given: dict) -> None:
     import time
 
     from ..jobs import catalog_of, open_recipe
+    from ..region import in_part
     from ..write import only_columns, write
 
     began = time.perf_counter()
     engine = open_recipe(recipe)
     frame, result = catalog_of(source, recipe, engine)
     write(only_columns(result.catalog, recipe.columns), output, given["overwrite"])
+    shown = in_part(result.catalog, frame.part)
     if given["plot"] is not None:
         from ..view import save_overlay
 
-        save_overlay(given["plot"], frame, result.background, engine.card.stretch, result.catalog)
+        save_overlay(given["plot"], frame, result.background, engine.card.stretch, shown)
     if given["report"] is not None:
         from ..quicklook import write_report
 
-        write_report(given["report"], frame, result.background, engine.card.stretch, result.catalog, given["overwrite"])
+        write_report(given["report"], frame, result.background, engine.card.stretch, shown, given["overwrite"])
     if given["cutouts"] is not None:
         from ..cutouts import write_cutouts
 
-        write_cutouts(given["cutouts"], frame, result.background, engine.card.stretch, result.catalog, given["overwrite"])
+        write_cutouts(given["cutouts"], frame, result.background, engine.card.stretch, shown, given["overwrite"])
     if not given["quiet"]:
         summarise(result, frame, output, time.perf_counter() - began)
 

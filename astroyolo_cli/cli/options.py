@@ -32,6 +32,18 @@ def numbers_by_band(ctx, param, value: str | None) -> dict[str, float] | None:
     return numbers
 
 
+def region_of(ctx, param, value: str | None):
+    """``x0:x1,y0:y1`` or ``ra,dec,size``."""
+    if value is None:
+        return None
+    from ..region import parse_region
+
+    try:
+        return parse_region(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 OUTPUT = click.option(
     "-o",
     "--output",
@@ -116,6 +128,12 @@ ZERO_POINT = click.option(
     help="AB magnitude of one count: 25.0, or z=25.1,r=25.3; else the header's.",
 )
 GAIN = click.option("--gain", "gain", callback=numbers_by_band, metavar="E/COUNT", help="Electrons a count, likewise; else the header's.")
+REGION = click.option(
+    "--region",
+    callback=region_of,
+    metavar="X0:X1,Y0:Y1|RA,DEC,SIZE",
+    help="Read this part alone: pixels from 0, or a square on the sky in degrees (SIZE also as 3arcmin).",
+)
 READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK, ZERO_POINT, GAIN)
 NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
 BATCH = (FORMAT, WORKERS, RESUME, JOB, NJOBS)
