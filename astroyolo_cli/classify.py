@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from . import __version__
-from .central import central_sources
+from .central import central_sources, turned_sources
 from .columns import FLAGS, OUTSIDE, columns_named
 from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
@@ -24,7 +24,7 @@ from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
 
 MIDDLE = 256  # pixels of a picture around its centre that are looked at
-SHOWN = 128  # pixels to which they are shrunk: the middle one of the sizes of galaxies in training
+SHOWN = 96  # pixels to which they are shrunk: galaxies are then as large as most were in training
 WINDOW = 256  # pixels around a position of a frame
 BATCH = 16
 SHIFTS = (0, 4)  # pixels: half a cell of the finest level
@@ -67,7 +67,7 @@ def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=la
         for side in {image.shape[-1] for _, image in batch}:
             same = [(name, image) for name, image in batch if image.shape[-1] == side]
             names += [name for name, _ in same]
-            parts.append(central_sources(engine, np.stack([image for _, image in same])))
+            parts.append(turned_sources(engine, np.stack([image for _, image in same])))
     if not names:
         raise failed[0]
     order = {field.name: number for number, field in enumerate(fields)}
@@ -93,7 +93,7 @@ def readable(fields, reading, stretch: Stretch, failed: list, advance) -> Iterat
 
 
 def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
-    """(3, side, side) RGB of a cutout: a picture's middle at 128 pixels, of FITS the pixels themselves around the centre."""
+    """(3, side, side) RGB of a cutout: a picture's middle at 96 pixels, of FITS the pixels themselves around the centre."""
     height, width = frame.shape
     if not frame.stretched:
         return window_rgb(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch, WINDOW)

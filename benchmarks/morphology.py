@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from astroyolo_cli.central import central_sources
+from astroyolo_cli.central import turned_sources
 from astroyolo_cli.detections import centers
 from astroyolo_cli.evaluate.classes import class_scores
 from astroyolo_cli.evaluate.cutouts import shown
@@ -133,7 +133,7 @@ def in_cutouts(files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
     rng = np.random.default_rng(0)
     for label, grey in (("colour", False), ("grey", True)):
         pictures = [grey_of(shown(path)) if grey else shown(path) for path in files]
-        p = np.concatenate([central_sources(engine, np.stack(pictures[i : i + 16])).p_disk for i in range(0, len(pictures), 16)])
+        p = np.concatenate([turned_sources(engine, np.stack(pictures[i : i + 16])).p_disk for i in range(0, len(pictures), 16)])
         scores = class_scores(p, is_disk, rng)
         low, high = scores["ece_95"]
         print(f"  in {label}: balanced accuracy {percent(scores['balanced_accuracy'])}, AUC {scores['auc']:.3f}, "

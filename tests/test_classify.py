@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from astroyolo_cli import classify
-from astroyolo_cli.central import central_row, central_sources
+from astroyolo_cli.central import central_row, central_sources, turned_sources
 from astroyolo_cli.cli import cli
 from astroyolo_cli.columns import OUTSIDE
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
@@ -44,6 +44,26 @@ def test_without_a_detection_the_surest_cell_speaks():
     found = central_sources(Dumb(), np.zeros((2, 3, 128, 128), np.float32))
     np.testing.assert_allclose(found.p_disk, 1 / (1 + np.exp(-1.5)), rtol=1e-5)
     assert (found.score < 1e-6).all()
+
+
+def test_a_turned_picture_is_the_same_galaxy():
+    class Fickle(FakeEngine):
+        """Sees a disk where the lower left is bright: the same galaxy turned is another to it."""
+
+        def __call__(self, images):
+            outputs = super().__call__(images)
+            outputs["smooth_disk"][..., 1] = 8 * images[:, 0, :48, :48].mean(axis=(1, 2))[:, None]
+            return outputs
+
+    image = np.zeros((1, 3, 96, 96), np.float32)
+    image[:, :, :48, :48], image[:, :, 48:, :48] = 0.9, 0.3
+    engine = Fickle([(30, 30, 65, 65)], score=0.8)
+    told = [turned_sources(engine, np.ascontiguousarray(np.rot90(image, turn, (2, 3)))).p_disk[0] for turn in range(4)]
+    np.testing.assert_allclose(told, told[0], rtol=1e-5)
+    p = {bright: 1 / (1 + np.exp(-8 * bright)) for bright in (0.0, 0.3, 0.9)}
+    looks = np.array([p[0.9] + p[0.0], p[0.3] + p[0.0]]) / 2  # a look has two views of its own, of opposite quarters
+    odds = np.sqrt(np.prod(looks / (1 - looks)))
+    assert told[0] == pytest.approx(odds / (1 + odds), abs=0.002)
 
 
 def test_which_box_holds_the_middle():
@@ -144,7 +164,7 @@ def test_a_row_a_cutout_and_the_broken_are_left_out(tmp_path):
 def test_pictures_are_shrunk_and_fits_pixels_stay(tmp_path):
     write_cutouts(tmp_path)
     shapes = {name: classify.picture_of(read_field(resolve([str(tmp_path / name)])[0]), Stretch()).shape for name in ("a/1.png", "c.fits")}
-    assert shapes == {"a/1.png": (3, 128, 128), "c.fits": (3, 256, 256)}
+    assert shapes == {"a/1.png": (3, 96, 96), "c.fits": (3, 256, 256)}
 
 
 def run(*arguments):

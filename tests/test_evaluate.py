@@ -436,7 +436,7 @@ def test_cutouts_are_judged_by_the_galaxy_in_their_centre(tmp_path):
     write_pictures(tmp_path)
     images = labelled_images(tmp_path, 0.5, lambda line: None)
     files, is_disk = [image.path for image in images], np.array([image.label == 1 for image in images])
-    said = opinions(files, Morphologist([(40, 40, 87, 87), (0, 0, 20, 20)], score=0.4), lambda: None)
+    said = opinions(files, Morphologist([(30, 30, 65, 65), (0, 0, 20, 20)], score=0.4), lambda: None)
     scores = score_cutouts(said, is_disk, 0.3, np.random.default_rng(0))
     assert scores["confusion"] == [[3, 0], [0, 2]] and scores["auc"] == 1 and scores["detected"] == 5
     assert score_cutouts(said, is_disk, 0.5, np.random.default_rng(0))["accuracy_of_detected"] is None

@@ -1,4 +1,4 @@
-"""Smooth or disk, on pictures of one galaxy each (D_ds): the network on each picture, shrunk to the size of galaxies in fields."""
+"""Smooth or disk, on pictures of one galaxy each (D_ds), as ``astroyolo classify`` tells it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..central import central_sources
-from ..errors import InputError
+from ..central import turned_sources
+from ..classify import picture_of
+from ..read import read_picture
+from ..stretch import Stretch
 
-MIDDLE = 256  # pixels around the centre that are looked at
-SIDE = 128  # pixels to which they are shrunk: the middle one of the sizes in training
 BATCH = 16
 
 
@@ -30,25 +30,15 @@ class Opinion:
 
 
 def shown(path: Path) -> np.ndarray:
-    """(3, 128, 128) float32 RGB in [0, 1]: the middle of a picture, which is enlarged where it is smaller."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            side = min(MIDDLE, *image.size)
-            left, top = (image.width - side) / 2, (image.height - side) / 2
-            small = image.resize((SIDE, SIDE), Image.Resampling.BOX, (left, top, left + side, top + side))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); remove it or fetch it again") from error
-    return np.asarray(small, np.float32).transpose(2, 0, 1) / 255
+    """(3, SHOWN, SHOWN) float32 RGB in [0, 1]: a picture as ``astroyolo classify`` shows it to the network."""
+    return picture_of(read_picture(path), Stretch())
 
 
 def opinions(files: list[Path], engine, advance: Callable[[], None]) -> list[Opinion]:
     """One a picture, in their order."""
     said = []
     for first in range(0, len(files), BATCH):
-        found = central_sources(engine, np.stack([shown(path) for path in files[first : first + BATCH]]))
+        found = turned_sources(engine, np.stack([shown(path) for path in files[first : first + BATCH]]))
         said += [Opinion(p_disk, score) for p_disk, score in zip(found.p_disk.tolist(), found.score.tolist())]
         advance()
     return said

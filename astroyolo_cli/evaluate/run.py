@@ -65,15 +65,16 @@ def about_fields(sg: Path, truths: list) -> dict[str, str]:
 
 
 def cutout_scores(ds, opened, weights, min_score, limit, rng, track, tell, about) -> dict:
+    from ..classify import SHOWN
     from ..train.cutouts import labelled_images
     from ..train.formats_votes import VOTE_THRESHOLD
-    from .cutouts import BATCH, SIDE, opinions, score_cutouts
+    from .cutouts import BATCH, opinions, score_cutouts
 
     images = labelled_images(ds, VOTE_THRESHOLD, tell)
     images = [images[i] for i in np.sort(rng.permutation(len(images))[:limit])]
     files, is_disk = [image.path for image in images], np.array([image.label == 1 for image in images])
     said = opinions(files, opened, track("pictures", -(-len(files) // BATCH)))
-    about |= {"pictures": f"{len(files)} of {ds.name}, {int(is_disk.sum())} disks, shown {SIDE} pixels wide"}
+    about |= {"pictures": f"{len(files)} of {ds.name}, {int(is_disk.sum())} disks, shown {SHOWN} pixels wide"}
     return {"cutouts": {Path(weights).stem: score_cutouts(said, is_disk, min_score, rng)}}
 
 
