@@ -17,7 +17,7 @@ from .pyramid import with_large_galaxies
 from .read import checksum
 from .star_boxes import with_shared_size
 from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
-from .tile import Tile, keep_core, merge_seams, tiles
+from .tile import USUAL, Tile, fitting_tile, keep_core, merge_seams, tiles
 
 
 @dataclass(frozen=True)
@@ -25,22 +25,29 @@ class DetectSettings:
     """What decides which sources are found.
 
     Attributes:
-        tile: side of a tile in pixels, a multiple of 32.
+        tile: side of a tile in pixels, a multiple of 32; None: the one between 512 and 1152 whose tiles fit the frame best.
         overlap: pixels that neighbouring tiles share at least.
         min_score: sources of a lower score are dropped.
-        max_det: most boxes looked at in a tile.
+        max_det: most boxes looked at in each 512 x 512 pixels of a tile.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
         prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
-        batch: tiles that go through the network together; changes speed and memory, never the catalog.
+        batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; changes speed and memory, never
+            the catalog.
     """
 
-    tile: int = 512
+    tile: int | None = None
     overlap: int = 128
     min_score: float = 0.3
     max_det: int = 2000
     views: int = 2
     prior_star: float | None = None
     batch: int = 4
+
+    def for_frame(self, shape: tuple[int, int]) -> DetectSettings:
+        """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it."""
+        tile = self.tile or fitting_tile(shape, self.overlap)
+        size = (tile / USUAL) ** 2
+        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int(self.batch / size), 1))
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettin
 
 def find(frame: Frame, background: dict[str, Background], engine: Engine, settings: DetectSettings) -> Detections:
     """All sources of a frame, highest score first; boxes in frame pixels. Only detections outlive their tile."""
+    settings = settings.for_frame(frame.shape)
     all_tiles = tiles(frame.shape, settings.tile, settings.overlap)
     parts, numbers = [], []
     for first in range(0, len(all_tiles), settings.batch):
@@ -155,7 +163,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
         "engine": getattr(engine, "name", "other"),
-        "tile": settings.tile,
+        "tile": settings.for_frame(frame.shape).tile,
         "overlap": settings.overlap,
         "min_score": settings.min_score,
         "max_det": settings.max_det,

@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 
 ROWS = 128  # of the blocks that are read at once, all their columns
-KEPT = 6  # blocks that are remembered: a row of tiles and what it shares with the next
+KEPT = 10  # blocks that are remembered: a row of tiles and what it shares with the next
 
 
 class Rows:

@@ -36,7 +36,7 @@ def test_the_catalog_holds_what_the_network_says_and_nothing_else():
 def test_boxes_of_each_tile_land_on_the_frame():
     """The same box in every tile: once for each tile whose core it lies in."""
     field = rich_field((600, 896))
-    catalog = detect(field, FakeEngine([(250, 250, 262, 262)])).catalog
+    catalog = detect(field, FakeEngine([(250, 250, 262, 262)]), tile=512).catalog
     corners = sorted(zip(catalog["xmin"].tolist(), catalog["ymin"].tolist()))
     assert corners == [(250, 250), (250, 338), (634, 250), (634, 338)]
 
@@ -45,8 +45,8 @@ def test_boxes_of_each_tile_land_on_the_frame():
 def test_memory_holds_one_batch_of_tiles_whatever_the_frame(batch):
     engine = FakeEngine([(250, 250, 262, 262)])
     frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (1400, 1400))})
-    reference = detect(frame, FakeEngine([(250, 250, 262, 262)])).catalog
-    catalog = detect(frame, engine, batch=batch).catalog
+    reference = detect(frame, FakeEngine([(250, 250, 262, 262)]), tile=512).catalog
+    catalog = detect(frame, engine, batch=batch, tile=512).catalog
     assert max(shape[0] for shape in engine.shapes) <= batch
     np.testing.assert_array_equal(catalog["xmin"], reference["xmin"])
 

@@ -13,13 +13,28 @@ from astroyolo_cli.detections import (
     overlapping,
     suppress,
 )
-from astroyolo_cli.tile import keep_core, merge_seams, tile_origins, tiles
+from astroyolo_cli.tile import LARGEST, fitting_tile, keep_core, merge_seams, tile_origins, tiles
 
 
 def detections(boxes, scores) -> Detections:
     n = len(boxes)
     half = np.full(n, 0.5, np.float32)
     return Detections(np.array(boxes, np.float32).reshape(n, 4), np.array(scores, np.float32), half, half, np.zeros(n, bool))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (512, 512), (600, 513), (1489, 2048), (3600, 3600), (4096, 4096), (9999, 300), (16384, 16384)])
+def test_the_tile_of_a_frame_costs_no_more_pixels_than_any_other(shape):
+    def cost(side):
+        return side**2 * len(tiles(shape, side, 128))
+
+    side = fitting_tile(shape, 128)
+    assert side % 32 == 0 and 512 <= side <= LARGEST
+    assert all(cost(side) <= cost(other) for other in range(512, LARGEST + 1, 32))
+
+
+def test_a_row_of_tiles_of_a_wide_frame_is_no_larger_than_of_others():
+    assert 512 <= fitting_tile((60_000, 60_000), 128) * 60_000 / 32768 <= LARGEST
+    assert fitting_tile((10, 10**6), 128) == 512 and fitting_tile((64, 64), 600) == 608
 
 
 @pytest.mark.parametrize("length", [1, 511, 512, 513, 895, 896, 897, 2048, 9999])

@@ -226,12 +226,13 @@ def check_cutouts(folder, overwrite: bool) -> None:
 def detect_settings(options_given: dict):
     """Checked before any pixel is read."""
     from ..pipeline import DetectSettings
+    from ..tile import USUAL
 
     tile, overlap = options_given["tile"], options_given["overlap"]
-    if tile % 32:
+    if (tile or 0) % 32:
         raise click.UsageError(f"--tile {tile}: must be a multiple of 32, the network's coarsest stride; try {round(tile / 32) * 32}")
-    if overlap >= tile:
-        raise click.UsageError(f"--overlap {overlap}: must be less than --tile {tile}; the default is 128")
+    if overlap >= (tile or USUAL):
+        raise click.UsageError(f"--overlap {overlap}: must be less than --tile {tile or USUAL}; the default is 128")
     names = {"batch": "batch_size"} | {name: name for name in ("tile", "overlap", "min_score", "max_det", "views", "prior_star")}
     return DetectSettings(**{field: options_given[option] for field, option in names.items()})
 

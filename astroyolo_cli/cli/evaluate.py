@@ -64,10 +64,9 @@ def check_given(given: dict) -> None:
         raise click.UsageError("--catalog: needs --sg, the fields that the catalogs are of")
     if not given["network"] and not given["catalogs"]:
         raise click.UsageError("--no-network: leaves nothing to score; add --catalog")
-    if given["tile"] % 32 or given["overlap"] >= given["tile"]:
-        raise click.UsageError(
-            f"--tile {given['tile']}: must be a multiple of 32 and more than --overlap {given['overlap']}; try 512 and 128"
-        )
+    tile = given["tile"] or 512
+    if tile % 32 or given["overlap"] >= tile:
+        raise click.UsageError(f"--tile {tile}: must be a multiple of 32 and more than --overlap {given['overlap']}; try 512 and 128")
 
 
 def summarise(scores: dict, page: Path) -> None:

@@ -66,13 +66,17 @@ MASK = click.option(
     "--mask", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="FITS image, not zero where pixels are bad."
 )
 TILE = click.option(
-    "--tile", default=512, show_default=True, type=click.IntRange(64), help="Side of the network's tiles, pixels; a multiple of 32."
+    "--tile",
+    type=click.IntRange(64),
+    help="Side of the network's tiles, pixels; a multiple of 32. Default: from 512 to 1152, as fits the frame.",
 )
 OVERLAP = click.option(
     "--overlap", default=128, show_default=True, type=click.IntRange(0), help="Pixels that tiles share; less than --tile."
 )
 MIN_SCORE = click.option("--min-score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Drop sources of a lower score.")
-MAX_DET = click.option("--max-det", default=2000, show_default=True, type=click.IntRange(1), help="Most boxes looked at in a tile.")
+MAX_DET = click.option(
+    "--max-det", default=2000, show_default=True, type=click.IntRange(1), help="Most boxes looked at in each 512 x 512 pixels."
+)
 VIEWS = click.option(
     "--views", default=2, show_default=True, type=click.IntRange(1, 2), help="Looks at each tile: 2 is steadier, 1 twice as fast."
 )
@@ -82,7 +86,7 @@ PRIOR_STAR = click.option(
     help="Part of the sources that are stars, where you know it: p_star then assumes it; default: that of the training data.",
 )
 BATCH_SIZE = click.option(
-    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles a step: speed and memory alone."
+    "--batch-size", default=4, show_default=True, type=click.IntRange(1), help="Tiles of 512 x 512 pixels a step: speed and memory alone."
 )
 DEVICE = click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 ENGINE = click.option(

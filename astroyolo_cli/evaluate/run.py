@@ -19,7 +19,7 @@ SCHEMA = 1  # of scores.json
 
 def evaluate(
     *, sg: Path | None, ds: Path | None, catalogs: tuple[str, ...], weights: str, network: bool, min_score: float, radius: float,
-    limit: int | None, seed: int, tile: int, overlap: int, max_det: int, views: int, device: str, engine: str,
+    limit: int | None, seed: int, tile: int | None, overlap: int, max_det: int, views: int, device: str, engine: str,
     track: Callable[[str, int], Callable[[], None]], tell: Callable[[str], None] = lambda line: None,
 ) -> dict:  # fmt: skip
     """All scores, as scores.json holds them: ``fields`` and ``cutouts``, by tool; ``about`` says of what, ``tell`` what was left out."""
@@ -51,7 +51,7 @@ def open_network(weights: str, engine: str, device: str):
     return open_engine(locate(weights), engine, device)
 
 
-def network_settings(tile: int, overlap: int, max_det: int, views: int):
+def network_settings(tile: int | None, overlap: int, max_det: int, views: int):
     from ..pipeline import DetectSettings
 
     return DetectSettings(tile=tile, overlap=overlap, min_score=LOWEST, max_det=max_det, views=views)
