@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from .jobs import Job, Recipe, do_job, files_of, open_recipe
+from .orphans import end_with_parent
 
 ATTEMPTS = 2  # at a field whose process dies
 
@@ -63,6 +64,7 @@ def begin(recipe: Recipe) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides
+    end_with_parent()
     _recipe, _engine = recipe, open_recipe(recipe)
 
 

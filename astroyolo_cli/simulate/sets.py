@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..orphans import end_with_parent
+
 SG, DS, REAL = 0, 1, 2  # first element of an item's spawn key
 
 
@@ -115,7 +117,7 @@ def _mapper(workers: int):
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
             yield pool.map
     finally:
         os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
