@@ -98,13 +98,13 @@ def run_batch(
     Returns:
         How many entries of each status.
     """
-    from .write import failing_as_output
+    from .write import failing_as_output, partial_prefix, remove_abandoned
 
     with failing_as_output(folder):
         folder.mkdir(exist_ok=True)
         if not resume:
             manifest.unlink(missing_ok=True)
-    remove_partial(jobs, folder)
+    remove_abandoned(folder, tuple(partial_prefix(job.output) for job in jobs))
     known = read_manifests(folder) if resume else {}
     done, left = [], []
     for job in jobs:
@@ -120,16 +120,6 @@ def run_batch(
             counts[entry["status"]] += 1
             tell(entry)
     return counts
-
-
-def remove_partial(jobs: list[Job], folder: Path) -> None:
-    """What killed runs of these jobs have left; what other processes are writing stays."""
-    from .write import is_abandoned, partial_prefix
-
-    prefixes = tuple(partial_prefix(job.output) for job in jobs)
-    for path in folder.glob(".partial-*"):
-        if path.name.startswith(prefixes) and is_abandoned(path):
-            path.unlink(missing_ok=True)
 
 
 def ends_in_the_middle(path: Path) -> bool:

@@ -250,6 +250,8 @@ def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
 
 
 def unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, MemoryError):
+        return InputError(f"{path}: does not fit into memory ({reason_of(error)}); use a machine with more, or a part of the frame")
     return InputError(f"{path}: not a readable FITS image ({reason_of(error)}); fetch it again, or check with fitsverify")
 
 

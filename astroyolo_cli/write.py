@@ -127,7 +127,7 @@ def folder_written_whole(folder: Path):
     Raises:
         OutputError: if it cannot be written.
     """
-    partial = folder.absolute().parent / f"{partial_prefix(folder)}{this_process()}"
+    partial = folder.absolute().parent / f"{partial_prefix(folder)}{this_process()}-0"
     with failing_as_output(folder):
         partial.mkdir()
         try:
@@ -169,6 +169,17 @@ def is_abandoned(partial: Path) -> bool:
     except OSError:
         pass  # it runs, as another user
     return False
+
+
+def remove_abandoned(folder: Path, prefixes: tuple[str, ...] = ("",)) -> None:
+    """What killed runs have left in a folder; what other processes are writing stays.
+
+    Args:
+        prefixes: of the names, ``partial_prefix`` of what they were to become.
+    """
+    for path in folder.glob(".partial-*"):
+        if path.name.startswith(prefixes) and is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def finish(partial: Path, path: Path) -> None:

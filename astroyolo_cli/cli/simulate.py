@@ -52,9 +52,12 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
     """
     from astroyolo_cli.simulate import write_ds, write_injected, write_sg
 
+    from ..write import remove_abandoned
     from .progress import progress_bars
 
     _refuse_to_overwrite(out, overwrite)
+    for folder in (out, out / "smooth", out / "disk"):
+        remove_abandoned(folder)
     frames = _frames(sky, bands, kind)
     with progress_bars(quiet) as track:
         advance = track("simulating", len(frames) or count)

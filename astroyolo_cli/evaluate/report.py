@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError
+from ..write import written_whole
 from .plots import draw_all
 
 NAMES = ("scores.json", "report.html")
@@ -48,9 +49,8 @@ def write_report(scores: dict, out: Path) -> Path:
 
 
 def write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def plain(value):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import OutputError, WeightsError, reason_of
+from ..errors import WeightsError
 from ..stretch import Stretch
 from .sizes import BN_EPS, HEADS, SIZES, Size
 
@@ -100,18 +100,15 @@ def save(model, card: Card, path: Path) -> None:
     """Write the network's weights and card; under a temporary name first, so that no half file appears."""
     from safetensors.torch import save as to_bytes
 
+    from ..write import written_whole
+
     tensors = {
         name: tensor.detach().float().contiguous().cpu()
         for name, tensor in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         partial.write_bytes(to_bytes(tensors, metadata=card.to_metadata()))
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({reason_of(error)}); free space or choose another place") from error
 
 
 def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:

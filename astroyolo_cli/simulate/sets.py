@@ -70,18 +70,19 @@ def write_windows(out: Path, index: int, frames: list, n: int, seed: int, size: 
 
 
 def write_set(folder: Path, field, masks: bool, size: int) -> int:
-    """One folder in the layout of D_sg; return the number of listed sources."""
+    """One folder in the layout of D_sg, whole or not at all; return the number of listed sources."""
     from astropy.io import fits
 
     from astroyolo_cli.simulate.masks import write_masks
+    from astroyolo_cli.write import folder_written_whole
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for band, image in field.counts.items():
-        fits.writeto(folder / f"img_{band}.fits", image, field.headers[band], overwrite=True)
-    (folder / "masks.fits.gz").unlink(missing_ok=True)  # of an older set
-    if masks:
-        write_masks(folder / "masks.fits.gz", field.rows, size)
-    field.truth.write(folder / "truth.fits", overwrite=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_written_whole(folder) as partial:
+        for band, image in field.counts.items():
+            fits.writeto(partial / f"img_{band}.fits", image, field.headers[band])
+        if masks:
+            write_masks(partial / "masks.fits.gz", field.rows, size)
+        field.truth.write(partial / "truth.fits")
     return len(field.rows)
 
 
@@ -90,9 +91,11 @@ def write_cutout(out: Path, index: int, seed: int) -> int:
     from PIL import Image
 
     from astroyolo_cli.simulate.cutouts import FOLDERS, simulate_cutout
+    from astroyolo_cli.write import written_whole
 
     cutout = simulate_cutout(item_rng(seed, DS, index), smooth=index % 2 == 0)
-    Image.fromarray(cutout.rgb).save(Path(out) / FOLDERS[index % 2] / f"{index:05d}.png")
+    with written_whole(Path(out) / FOLDERS[index % 2] / f"{index:05d}.png") as partial:
+        Image.fromarray(cutout.rgb).save(partial, "PNG")
     return 1
 
 

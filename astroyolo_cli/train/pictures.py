@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluate.plots import COLOURS, finish, new_figure
+from ..write import written_whole
 from .batches import Batch
 
 LOSSES = ("box", "objectness", "star_galaxy", "smooth_disk")
@@ -63,6 +64,5 @@ def draw_boxes(ax, batch: Batch, number: int) -> None:
 
 
 def save(figure, out: Path) -> None:
-    partial = out.with_name(out.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110)
-    partial.replace(out)
+    with written_whole(out) as partial:
+        figure.savefig(partial, format="png", dpi=110)

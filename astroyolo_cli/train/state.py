@@ -12,6 +12,7 @@ import torch
 
 from ..errors import OutputError, WeightsError, reason_of
 from ..model.network import AstroYOLO
+from ..write import written_whole
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,21 @@ def save_checkpoint(path: Path, model, average: Average, optimizer, scaler, prog
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         if path.exists():
-            path.replace(previous(path))
+            keep_previous(path)
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
         partial.unlink(missing_ok=True)
         kept = f"; the last good one stays: {path.name}" if path.exists() else ""
         raise OutputError(f"{path}: cannot be written ({reason_of(error)}){kept}; free space and go on with --resume") from error
+
+
+def keep_previous(path: Path) -> None:
+    """``path`` under a second name, so that there is never a moment without it; moved where the system knows no links."""
+    previous(path).unlink(missing_ok=True)
+    try:
+        os.link(path, previous(path))
+    except OSError:
+        path.replace(previous(path))
 
 
 def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> Progress:
@@ -143,4 +153,5 @@ def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> P
 
 
 def save_settings(settings: Settings, run: Path) -> None:
-    (run / "settings.json").write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    with written_whole(run / "settings.json") as partial:
+        partial.write_text(json.dumps(asdict(settings), indent=2) + "\n")

@@ -1,0 +1,331 @@
+"""Disks that fill up, writes that fail, processes that are killed: the complete output or none, and the truth about it."""
+
+import errno
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
+
+from astroyolo_cli.cli import cli
+from astroyolo_cli.errors import OutputError
+from astroyolo_cli.write import WRITERS, is_abandoned, partial_prefix, remove_abandoned, this_host, write
+from conftest import FakeEngine, star, tan_wcs
+
+KILLS = int(os.environ.get("ASTROYOLO_KILLS", "2"))  # of each command
+CODE = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from conftest import FakeEngine
+from astroyolo_cli.model import engine
+engine.open_engine = lambda *_: FakeEngine([(20, 30, 36, 46), (5, 5, 20, 19)])
+from astroyolo_cli.cli import main
+main()
+"""  # the program with a network that costs nothing
+
+
+def write_frame(path, seed=0, shape=(80, 90)):
+    rng = np.random.default_rng(seed)
+    image = rng.normal(0, 1, shape) + star(shape, 28, 38, 4, 900) + star(shape, 60, 20, 4, 2000)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fits.writeto(path, image.astype(np.float32), tan_wcs().to_header())
+
+
+@pytest.fixture
+def table():
+    return Table({"id": [1, 2], "ra": [1.0, 2.0], "class": ["star", "galaxy"], **{n: [0.0, 1.0] for n in ("xmin", "xmax", "ymin", "ymax")}})
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# Failing calls of the system
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("call", ["mkstemp", "fsync", "replace", "chmod"])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_failing_call_leaves_what_was_there(tmp_path, monkeypatch, table, number, call, before):
+    if before:
+        (tmp_path / "c.csv").write_text(before)
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    owner = {"mkstemp": "tempfile.mkstemp", "fsync": "os.fsync", "replace": "pathlib.Path.replace", "chmod": "pathlib.Path.chmod"}[call]
+    monkeypatch.setattr(owner, fail)
+    with pytest.raises(OutputError, match="c.csv: cannot be written"):
+        write(table, tmp_path / "c.csv", overwrite=True)
+    assert names(tmp_path) == ({"c.csv"} if before else set())
+    assert not before or (tmp_path / "c.csv").read_text() == before
+
+
+@pytest.fixture
+def limited():
+    """Files of this process can hold 2,000 bytes: what a full disk does to write(), without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_write_that_stops_in_the_middle_leaves_nothing(tmp_path, table, ending, limited):
+    long = table[np.zeros(2000, int)]
+    with pytest.raises(OutputError, match="cannot be written"):
+        write(long, tmp_path / f"c{ending}")
+    assert names(tmp_path) == set()
+
+
+def test_a_batch_whose_disk_fills_up_says_so_and_is_completed_by_resume(tmp_path, monkeypatch):
+    """Every second catalog fails to be written; the manifest is true, and --resume makes the rest."""
+    from astroyolo_cli import write as writing
+    from astroyolo_cli.model import engine
+
+    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46)]))
+    for i in range(4):
+        write_frame(tmp_path / "in" / f"f{i}.fits", i)
+    arguments = ["detect", str(tmp_path / "in" / "*.fits"), "-o", str(tmp_path / "out"), "--format", "csv"]
+    real, count = os.fsync, 0
+
+    def fail_sometimes(number):
+        nonlocal count
+        count += os.readlink(f"/proc/self/fd/{number}").rpartition("/")[2].startswith(".partial")
+        if count % 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing.os, "fsync", fail_sometimes)
+        ended = CliRunner().invoke(cli, arguments)
+    entries = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    done = {entry["output"] for entry in entries if entry["status"] == "done"}
+    assert ended.exit_code == 1 and names(tmp_path / "out") == done | {"manifest.jsonl"}
+    assert CliRunner().invoke(cli, [*arguments, "--resume"]).exit_code == 0
+    assert names(tmp_path / "out") == {*(f"f{i}.csv" for i in range(4)), "manifest.jsonl"}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a file system")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, small_disk):
+    write_frame(tmp_path / "f.fits")
+    (small_disk / "ballast").write_bytes(bytes(2**21))
+    for name in ("c.fits", "c.csv", "c.html", "folder"):
+        report = ["--report", small_disk / "r.html"] if name == "c.html" else []
+        output = tmp_path / "kept.csv" if report else small_disk / name
+        ended = quick("detect", tmp_path / "f.fits", "-o", output, *report)
+        assert ended.returncode == 1 and "No space left" in ended.stderr.strip().splitlines()[-1] and "Traceback" not in ended.stderr
+        assert not (small_disk / name).is_file() and not any(left.startswith(".partial") for left in names(small_disk))
+
+
+def quick(*arguments, **options):
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run([sys.executable, "-c", CODE, *map(str, arguments)], text=True, timeout=100, **options)
+
+
+# Pipes, keys, memory
+
+
+def test_a_broken_pipe_ends_quietly(tmp_path):
+    write_frame(tmp_path / "f.fits")
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = quick("detect", tmp_path / "f.fits", "-o", "-", "--quiet", stdout=writing)
+    os.close(writing)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr and len(ended.stderr.splitlines()) <= 1
+
+
+def test_a_full_standard_output_is_said(tmp_path):
+    write_frame(tmp_path / "f.fits")
+    with open("/dev/full", "w") as full:
+        ended = quick("detect", tmp_path / "f.fits", "-o", "-", "--quiet", stdout=full)
+    assert ended.returncode == 1 and "No space left" in ended.stderr and len(ended.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_twice_leaves_nothing_partial(tmp_path):
+    for i in range(30):
+        write_frame(tmp_path / "in" / f"f{i}.fits", i)
+    out = tmp_path / "out"
+    with started("detect", tmp_path / "in" / "*.fits", "-o", out, "--format", "csv") as process:
+        wait_for(lambda: out.is_dir() and len(list(out.glob("*.csv"))) > 1, process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode in (1, 130, -signal.SIGINT) and "Traceback" not in said, said
+    assert not any(name.startswith(".partial") for name in names(out)) or process.returncode == -signal.SIGINT
+    assert quick("detect", tmp_path / "in" / "*.fits", "-o", out, "--format", "csv", "--resume").returncode == 0
+    assert len(list(out.glob("*.csv"))) == 30 and not list(out.glob(".partial*"))
+
+
+def test_too_little_memory_is_one_line(tmp_path):
+    """A cube that does not fit under ulimit -v; beside it a frame that does."""
+    with (tmp_path / "large.fits").open("wb") as file:
+        header = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 3, "NAXIS1": 20_000, "NAXIS2": 20_000, "NAXIS3": 3})
+        file.write(header.tostring().encode())
+        file.truncate(file.tell() + 12 * 20_000**2 + 2880)
+    write_frame(tmp_path / "small.fits")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))
+
+    ended = quick("detect", tmp_path / "large.fits", "-o", tmp_path / "c.csv", preexec_fn=limit)
+    assert ended.returncode == 1 and not (tmp_path / "c.csv").exists()
+    assert len(ended.stderr.strip().splitlines()) == 1 and "memory" in ended.stderr
+    ended = quick("detect", tmp_path / "large.fits", tmp_path / "small.fits", "-o", tmp_path / "out", "--format", "csv", preexec_fn=limit)
+    assert ended.returncode == 1 and (tmp_path / "out" / "small.csv").exists()
+
+
+# Several processes
+
+
+def started(*arguments):
+    return subprocess.Popen([sys.executable, "-c", CODE, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+
+
+def test_two_processes_into_one_folder_lose_nothing(tmp_path):
+    for i in range(12):
+        write_frame(tmp_path / "in" / f"f{i}.fits", i)
+    arguments = ("detect", tmp_path / "in" / "*.fits", "-o", tmp_path / "out", "--format", "csv", "--resume")
+    both = [started(*arguments) for _ in range(2)]
+    ends = [process.communicate(timeout=100) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert names(tmp_path / "out") == {*(f"f{i}.csv" for i in range(12)), "manifest.jsonl"}
+    entries = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert {entry["field"] for entry in entries} == {f"f{i}" for i in range(12)} and all(entry["status"] == "done" for entry in entries)
+    assert quick("detect", tmp_path / "in" / "*.fits", "-o", tmp_path / "alone", "--format", "csv").returncode == 0
+    for i in range(12):
+        assert (tmp_path / "out" / f"f{i}.csv").read_bytes() == (tmp_path / "alone" / f"f{i}.csv").read_bytes()
+
+
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+    def partial(host, number):
+        path = tmp_path / f"{partial_prefix(tmp_path / 'c.fits')}{host}-{number}-ab_1.fits"
+        path.touch()
+        return path
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead, alive, elsewhere = partial(this_host(), gone.pid), partial(this_host(), 1), partial("other_host", 1)
+    long_ago = partial("other_host", 2)
+    os.utime(long_ago, (1, 1))
+    assert [is_abandoned(path) for path in (dead, alive, elsewhere, long_ago)] == [True, False, False, True]
+    remove_abandoned(tmp_path, (partial_prefix(tmp_path / "d.fits"),))
+    assert len(names(tmp_path)) == 4
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == {alive.name, elsewhere.name}
+
+
+# Kills
+
+
+def kill_at_random(arguments, longest, chance, finished) -> int:
+    """Start the program and kill it within so many seconds; 1 if that found it at work."""
+    with started(*arguments) as process:
+        time.sleep(chance.uniform(0, longest))
+        killed = process.poll() is None
+        process.kill()
+    finished()
+    return int(killed)
+
+
+def duration(*arguments) -> float:
+    began = time.monotonic()
+    ended = quick(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    return time.monotonic() - began
+
+
+def contents(folder) -> dict[str, bytes]:
+    """Of all files under their final names; only manifests differ, by the seconds they state."""
+    whole = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in whole.items() if ".partial-" not in name and "manifest" not in name}
+
+
+def test_detect_killed_at_random_ends_the_same(tmp_path, record_property):
+    for i in range(12):
+        write_frame(tmp_path / "in" / f"f{i}.fits", i)
+    arguments = ("detect", tmp_path / "in" / "*.fits", "--format", "csv", "-o")
+    longest = duration(*arguments, tmp_path / "whole")
+    reference, out, chance, kills = contents(tmp_path / "whole"), tmp_path / "out", random.Random(1), 0
+
+    def check():
+        found = contents(out) if out.exists() else {}
+        assert all(reference[name] == content for name, content in found.items())
+        if len(found) == len(reference):  # begin anew
+            shutil.rmtree(out)
+
+    for _ in range(KILLS):
+        kills += kill_at_random([*arguments, out, "--resume"], longest, chance, check)
+    record_property("kills", kills)
+    assert quick(*arguments, out, "--resume").returncode == 0
+    assert contents(out) == reference and names(out) == {*reference, "manifest.jsonl"}
+
+
+def test_merge_killed_at_random_writes_all_or_nothing(tmp_path, record_property):
+    rng, n = np.random.default_rng(0), 3000
+    for folder in ("in", "out"):
+        (tmp_path / folder).mkdir()
+    for name in "abc":
+        columns = {"ra": rng.uniform(10, 11, n), "dec": rng.uniform(0, 1, n), "score": rng.random(n), "flags": np.zeros(n, int)}
+        write(Table(columns), tmp_path / "in" / f"{name}.fits")
+    arguments = ("merge", tmp_path / "in" / "*.fits", "--overwrite", "-o")
+    longest = duration(*arguments, tmp_path / "whole.fits")
+    whole, kills = (tmp_path / "whole.fits").read_bytes(), 0
+
+    def check():
+        assert all(content == whole for content in contents(tmp_path / "out").values())
+
+    chance = random.Random(2)
+    for _ in range(KILLS):
+        kills += kill_at_random([*arguments, tmp_path / "out" / "all.fits"], longest, chance, check)
+    record_property("kills", kills)
+    assert quick(*arguments, tmp_path / "out" / "all.fits").returncode == 0
+    assert contents(tmp_path / "out") == {"all.fits": whole}
+
+
+def test_simulate_killed_at_random_leaves_whole_sets(tmp_path, record_property):
+    pytest.importorskip("galsim")
+    arguments = ("simulate", "--kind", "sg", "-n", 3, "--seed", 1, "--size", 64, "--overwrite")
+    longest = duration(*arguments, tmp_path / "whole")
+    reference, out, chance, kills = contents(tmp_path / "whole"), tmp_path / "out", random.Random(3), 0
+    files_a_set = len([name for name in reference if name.startswith("set_0/")])
+
+    def check():
+        for folder in out.glob("set_*"):
+            assert len(list(folder.iterdir())) == files_a_set
+        assert all(reference[name] == content for name, content in (contents(out) if out.exists() else {}).items())
+
+    for _ in range(KILLS):
+        kills += kill_at_random([*arguments, out], longest, chance, check)
+    record_property("kills", kills)
+    assert quick(*arguments, out).returncode == 0
+    assert contents(out) == reference and names(out) == names(tmp_path / "whole")
