@@ -6,9 +6,8 @@ pixels around it as the largest stamp reaches: what is measured does not depend 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from .stamps import LARGEST, OWN, Light, Stamps, all_bands, owners
 from .stretch import Background
 
 MOST = 24_000_000  # pixels of all bands that a block has with its margin
+LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 
 
@@ -69,11 +69,13 @@ class Scene:
         self.frame, self.sky, self.boxes, self.usable = frame, sky, boxes, usable
         self.blocks = blocks_of(frame.shape, len(frame.bands))
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
+        self._places: dict[tuple[int, int], tuple[int, dict[str, Light]]] = {}
 
     @cached_property
-    def _reach(self) -> np.ndarray:
-        """(n, 2) pixels from its middle within which a detection owns pixels."""
-        return OWN * np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]) / 2, 0.5) + 1
+    def _owned(self) -> np.ndarray:
+        """(4, n) edges x0, y0, x1, y1 within which a detection owns pixels."""
+        middle, reach = centers(self.boxes), OWN * np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]) / 2, 0.5) + 1
+        return np.ascontiguousarray(np.concatenate([middle - reach, middle + reach], axis=1).T)
 
     def light(self, block: Block) -> dict[str, Light]:
         """Every band of a block; the last one is kept."""
@@ -88,36 +90,54 @@ class Scene:
 
     def section(self, rows: slice, columns: slice, bands: tuple[str, ...] | None = None) -> dict[str, Light]:
         """The light of a part of the frame."""
-        origin = np.array([columns.start, rows.start])
-        last = np.array([columns.stop, rows.stop]) - 1
-        middle = centers(self.boxes)
-        near = (middle + self._reach >= origin).all(axis=1) & (middle - self._reach <= last).all(axis=1) & self.usable
-        local = self.boxes - np.tile(origin, 2)
-        owner = owners(local, np.flatnonzero(near), (rows.stop - rows.start, columns.stop - columns.start))
+        owner = self.owner(rows, columns)
         return {band: self._light_of(band, owner, rows, columns) for band in bands or self.frame.bands}
 
+    def owner(self, rows: slice, columns: slice) -> np.ndarray:
+        """(h, w) int32 row of the detection to which a pixel of a part of the frame belongs, -1 for none."""
+        (x0, y0, x1, y1), here = self._owned, np.array([columns.start, rows.start] * 2)
+        near = np.flatnonzero((x1 >= columns.start) & (x0 < columns.stop) & (y1 >= rows.start) & (y0 < rows.stop) & self.usable)
+        number = owners(self.boxes[near] - here, np.arange(len(near)), (rows.stop - rows.start, columns.stop - columns.start))
+        return np.append(near, -1).astype(np.int32)[number]
+
     def _light_of(self, band: str, owner: np.ndarray, rows: slice, columns: slice) -> Light:
-        sky, counts = self.sky[band], self.frame.counts[band][rows, columns]
-        bad = self.frame.bad[band][rows, columns] | ~np.isfinite(counts)
-        data = np.where(bad, 0, counts - sky.section(sky.sky_mesh, rows, columns)).astype(np.float32)
-        variance = np.square(sky.section(sky.noise_mesh, rows, columns))
+        sky, variance = self.sky[band], self.sky[band].section(self.sky[band].noise_mesh, rows, columns)
+        np.square(variance, out=variance)
+        data = sky.section(sky.sky_mesh, rows, columns)
+        np.subtract(self.frame.counts[band][rows, columns], data, out=data)
+        bad = ~np.isfinite(data)  # counts are, where the frame says bad
+        if bad.any():
+            data[bad] = 0
+            owner = np.where(bad, np.int32(-2), owner)
         if band in self.frame.weights:
             weight = self.frame.weights[band][rows, columns]
             variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance)
         gain = self.frame.gain.get(band) or np.inf
-        return Light(data, variance, np.where(bad, np.int32(-2), owner), gain, origin=(columns.start, rows.start))
+        return Light(data, variance, owner, gain, origin=(columns.start, rows.start))
 
     def anywhere(self) -> tuple[dict[str, Light | Scattered], Light | Scattered]:
         """The bands, and all together, for a few places all over the frame."""
         if len(self.blocks) == 1:
             light = self.light(self.blocks[0])
             return light, self.together(light)
-        shape, gain = self.frame.shape, {band: self.frame.gain.get(band) or np.inf for band in self.frame.bands}
-        light = {band: Scattered(partial(self._one, band), shape, gain[band]) for band in self.frame.bands}
-        return light, Scattered(lambda rows, columns: self.together(self.section(rows, columns)), shape)
+        gain = {band: self.frame.gain.get(band) or np.inf for band in self.frame.bands}
+        return {band: Scattered(self, band, gain[band]) for band in self.frame.bands}, Scattered(self)
 
-    def _one(self, band: str, rows: slice, columns: slice) -> Light:
-        return self.section(rows, columns, (band,))[band]
+    def near(self, place: np.ndarray, half: int) -> dict[str, Light]:
+        """Every band of the square around a place; the same places are asked for with every band and radius, and are remembered."""
+        x, y = np.rint(place).astype(int).tolist()
+        known, light = self._places.get((x, y), (0, {}))
+        if known < half:
+            known = max(half, LEAST_HALF)
+            light = self.section(*square(x, y, known, self.frame.shape))
+            self._places[x, y] = known, light
+        return light
+
+
+def square(x: int, y: int, half: int, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a square of 2 half + 1 pixels, as far as the image reaches."""
+    rows, columns = (slice(max(middle - half, 0), min(middle + half + 1, n)) for middle, n in ((y, shape[0]), (x, shape[1])))
+    return rows, columns
 
 
 @dataclass(frozen=True)
@@ -125,24 +145,29 @@ class Scattered:
     """Light around places far apart, each cut out of the frame for itself: the methods of ``Light``.
 
     Attributes:
-        section: rows, columns -> Light.
-        shape: (H, W) of the frame.
+        band: "" for all together.
     """
 
-    section: Callable[[slice, slice], Light]
-    shape: tuple[int, int]
+    scene: Scene
+    band: str = ""
     gain: float = np.inf
 
     def stamps(self, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
         return joined([self._near(place[i], half).stamps(rows[i : i + 1], place[i : i + 1], half) for i in range(len(place))])
 
     def is_free(self, place: np.ndarray, half: int) -> np.ndarray:
-        return np.array([self._near(at, half).is_free(at[None], half)[0] for at in place], bool)
+        return np.array([self._is_free(*np.rint(at).astype(int).tolist(), half) for at in place], bool)
 
     def _near(self, place: np.ndarray, half: int) -> Light:
-        x, y = np.rint(place).astype(int)
-        rows, columns = (slice(max(middle - half, 0), min(middle + half + 1, n)) for middle, n in ((y, self.shape[0]), (x, self.shape[1])))
-        return self.section(rows, columns)
+        light = self.scene.near(place, half)
+        return light[self.band] if self.band else self.scene.together(light)
+
+    def _is_free(self, x: int, y: int, half: int) -> bool:
+        frame = self.scene.frame
+        section = square(x, y, half, frame.shape)
+        inside = x - half >= 0 and y - half >= 0 and x + half < frame.shape[1] and y + half < frame.shape[0]
+        good = (np.isfinite(frame.counts[band][section]).all() for band in frame.bands)
+        return inside and bool((self.scene.owner(*section) == -1).all()) and all(good)
 
 
 def joined(parts: list[Stamps]) -> Stamps:

@@ -20,6 +20,7 @@ MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
 MOST_SAMPLED = 64_000_000  # of larger frames fewer pixels are taken
 ENOUGH = 1_000_000  # pixels for the sky and noise of a frame as a whole
+PIECE = 256  # pixels a side: a mesh is interpolated in products so small that BLAS starts no threads, which would wait for the network's
 COARSE = 8  # pixels a bin when big sources are looked for
 
 
@@ -66,19 +67,22 @@ class Background:
 
     def section(self, mesh: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
-        along_y, along_x = (_mesh_weights(m, n, part) for m, n, part in zip(mesh.shape, self.shape, (rows, columns)))
-        near_y, near_x = (along.any(axis=0) for along in (along_y, along_x))  # a few of many cells reach a tile
-        between_rows = along_y[:, near_y] @ mesh[near_y][:, near_x]
-        # not @: BLAS starts its threads for this, and they wait for the processors that the network is using
-        return np.einsum("yk,xk->yx", between_rows, along_x[:, near_x]).astype(np.float32)
+        rows, columns = (range(*part.indices(n)) for part, n in zip((rows, columns), self.shape))
+        found = np.empty((len(rows), len(columns)), np.float32)
+        for y in range(0, len(rows), PIECE):
+            near_y, along_y = _mesh_weights(mesh.shape[0], self.shape[0], rows[y : y + PIECE])
+            for x in range(0, len(columns), PIECE):
+                near_x, along_x = _mesh_weights(mesh.shape[1], self.shape[1], columns[x : x + PIECE])
+                found[y : y + PIECE, x : x + PIECE] = along_y @ mesh[near_y, near_x] @ along_x.T
+        return found
 
 
-def _mesh_weights(cells: int, pixels: int, part: slice) -> np.ndarray:
-    """(n, cells) float64 weights, at a part of the pixels, of linear interpolation between the middles of equal cells."""
-    position = (np.arange(*part.indices(pixels)) + 0.5) * cells / pixels - 0.5
-    position = np.clip(position, 0, cells - 1)
-    distance = np.abs(position[:, None] - np.arange(cells)[None])
-    return np.clip(1 - distance, 0, None)
+def _mesh_weights(cells: int, pixels: int, part: range) -> tuple[slice, np.ndarray]:
+    """The cells near a part of the pixels, and (n, near) float64 weights of linear interpolation between the middles of equal cells."""
+    position = np.clip((np.asarray(part) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    near = slice(int(position.min(initial=cells)), int(np.ceil(position.max(initial=0))) + 1)
+    distance = np.abs(position[:, None] - np.arange(near.start, near.stop)[None])
+    return near, np.clip(1 - distance, 0, None)
 
 
 def estimate_background(counts: np.ndarray) -> Background:
