@@ -21,9 +21,9 @@ from .workers import run_in_processes
 MANIFEST = "manifest.jsonl"
 
 
-def jobs_of(fields: list[FieldInput], folder: Path, ending: str) -> list[Job]:
-    """The fields have names of their own, and so have the catalogs."""
-    return [Job(source, folder / f"{source.name}.{ending}") for source in fields]
+def jobs_of(fields: list[FieldInput], folder: Path, ending: str, logs: bool = False) -> list[Job]:
+    """The fields have names of their own, and so have the catalogs, and the logs if they are wanted."""
+    return [Job(source, folder / f"{source.name}.{ending}", folder / f"{source.name}.log" if logs else None) for source in fields]
 
 
 def share_of(fields: list[FieldInput], number: int, count: int) -> list[FieldInput]:
@@ -78,8 +78,13 @@ def is_done(job: Job, entry: dict | None, recipe: Recipe) -> bool:
     return checksum(job.output) == entry.get("sha256")
 
 
-def run_jobs(jobs: list[Job], recipe: Recipe, workers: int) -> Iterator[dict]:
+def run_jobs(jobs: list[Job], recipe: Recipe, workers: int, scheduler: str | None = None) -> Iterator[dict]:
     """The entries of all jobs, as they end."""
+    if scheduler is not None:
+        from .cluster import run_on_cluster
+
+        yield from run_on_cluster(jobs, recipe, scheduler)
+        return
     if workers == 1 or len(jobs) < 2:
         engine = open_recipe(recipe)
         yield from (do_job(job, recipe, engine) for job in jobs)
@@ -88,12 +93,14 @@ def run_jobs(jobs: list[Job], recipe: Recipe, workers: int) -> Iterator[dict]:
 
 
 def run_batch(
-    jobs: list[Job], folder: Path, manifest: Path, recipe: Recipe, workers: int, resume: bool, tell: Callable[[dict], None]
-) -> dict[str, int]:
+    jobs: list[Job], folder: Path, manifest: Path, recipe: Recipe, workers: int, resume: bool, tell: Callable[[dict], None],
+    scheduler: str | None = None,
+) -> dict[str, int]:  # fmt: skip
     """Do all jobs, or with ``resume`` those that are not done; a manifest line follows each.
 
     Args:
         tell: called with each entry, also of what was done before (``status`` "kept").
+        scheduler: address of a Dask scheduler, to do the work there and not in ``workers`` processes here.
 
     Returns:
         How many entries of each status.
@@ -114,7 +121,7 @@ def run_batch(
         tell(known[job.field.name] | {"status": "kept"})
     with failing_as_output(manifest), manifest.open("ab", buffering=0) as file:  # to append is safe beside another process
         file.write(b"\n" if ends_in_the_middle(manifest) else b"")
-        for entry in run_jobs(left, recipe, workers):
+        for entry in run_jobs(left, recipe, workers, scheduler):
             file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
             os.fsync(file.fileno())
             counts[entry["status"]] += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from . import __version__
 from .errors import AstroYOLOError, printable, reason_of
 from .inputs import FieldInput
+from .log import field_log
 from .pipeline import DetectSettings
 
 
@@ -43,10 +44,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Job:
-    """One field and the file of its catalog."""
+    """One field, the file of its catalog, and that of its log if one is wanted."""
 
     field: FieldInput
     output: Path
+    log: Path | None = None
 
 
 def open_recipe(recipe: Recipe):
@@ -86,14 +88,28 @@ def do_job(job: Job, recipe: Recipe, engine) -> dict:
     from .read import checksum
     from .write import only_columns, write
 
-    began = time.perf_counter()
-    entry = {"field": job.field.name, "inputs": files_of(job.field), "output": job.output.name, "recipe": recipe.fingerprint()}
-    try:
-        _, result = catalog_of(job.field, recipe, engine)
-        write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
-        entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
-    except AstroYOLOError as error:
-        entry |= {"status": "failed", "error": printable(" ".join(str(error).split()))}
-    except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
-        entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
-    return entry | {"seconds": round(time.perf_counter() - began, 3)}
+    began, entry = time.perf_counter(), entry_of(job, recipe)
+    with field_log(job.log) as log:
+        log.add(f"AstroYOLO {__version__}, {getattr(engine, 'name', 'other')}: {', '.join(map(str, job.field.paths))}")
+        try:
+            _, result = catalog_of(job.field, recipe, engine)
+            write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
+            entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
+            log.add(", ".join(f"{step} {seconds:.3f} s" for step, seconds in result.seconds.items()))
+        except AstroYOLOError as error:
+            entry |= {"status": "failed", "error": printable(" ".join(str(error).split()))}
+        except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
+            entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
+            log.add_traceback()
+        entry["seconds"] = round(time.perf_counter() - began, 3)
+        log.add(f"{entry['status']}: {entry.get('error') or str(entry['rows']) + ' rows'}, {entry['seconds']} s, {job.output}")
+    return entry
+
+
+def entry_of(job: Job, recipe: Recipe) -> dict:
+    """What the manifest says of a field before anything is known of it."""
+    return {"field": job.field.name, "inputs": files_of(job.field), "output": job.output.name, "recipe": recipe.fingerprint()}
+
+
+def failed_entry(job: Job, recipe: Recipe, error: str) -> dict:
+    return entry_of(job, recipe) | {"status": "failed", "error": error, "seconds": 0.0}

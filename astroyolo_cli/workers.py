@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from itertools import islice
 
-from .jobs import Job, Recipe, do_job, files_of, open_recipe
+from .jobs import Job, Recipe, do_job, failed_entry, open_recipe
 from .orphans import end_with_parent
 
 ATTEMPTS = 2  # at a field whose process dies
@@ -32,7 +32,7 @@ def run_in_processes(jobs: list[Job], recipe: Recipe, workers: int) -> Iterator[
             attempts[job.field.name] += 1
         for job in [job for job in left if attempts[job.field.name] >= ATTEMPTS]:
             left.remove(job)
-            yield died(job, recipe)
+            yield failed_entry(job, recipe, f"its process died {ATTEMPTS} times, perhaps for lack of memory; try fewer --workers")
 
 
 def run_pool(jobs: list[Job], recipe: Recipe, workers: int, entries: list[dict]) -> Iterator[dict]:
@@ -70,12 +70,3 @@ def begin(recipe: Recipe) -> None:
 
 def work(job: Job) -> dict:
     return do_job(job, _recipe, _engine)
-
-
-def died(job: Job, recipe: Recipe) -> dict:
-    error = f"its process died {ATTEMPTS} times, perhaps for lack of memory; try fewer --workers"
-    return {"field": job.field.name, "inputs": files_of(job.field), "output": job.output.name, "recipe": recipe.fingerprint()} | {
-        "status": "failed",
-        "error": error,
-        "seconds": 0.0,
-    }

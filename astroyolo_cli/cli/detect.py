@@ -60,8 +60,11 @@ def check_options(output, into_folder: bool, given: dict) -> None:
 
     if (given["job"] is None) != (given["njobs"] is None) or (given["job"] or 0) > (given["njobs"] or 0):
         raise click.UsageError("--job K --njobs N: give both, K from 1 to N")
+    if given["scheduler"] and given["workers"] > 1:
+        raise click.UsageError("--scheduler: its workers do the work; leave --workers out")
     if not into_folder:
-        for name, value in (("--resume", given["resume"]), ("--workers", given["workers"] > 1), ("--job", given["job"])):
+        several = {"--workers": given["workers"] > 1} | {f"--{name}": given[name] for name in ("resume", "job", "scheduler", "log")}
+        for name, value in several.items():
             if value:
                 raise click.UsageError(f"{name}: needs a folder for --output, with a catalog an input; {output} is one file")
         check_output(output, given["overwrite"])
@@ -140,10 +143,10 @@ def detect_batch(fields, folder, recipe, given: dict) -> int:
     """A catalog an input and the manifest; the exit status."""
     from ..batch import check_free, jobs_of, manifest_of, run_batch, stopped_by_signals
 
-    jobs, manifest = jobs_of(fields, folder, given["format"]), manifest_of(folder, given["job"], given["njobs"])
+    jobs, manifest = jobs_of(fields, folder, given["format"], given["log"]), manifest_of(folder, given["job"], given["njobs"])
     check_free(jobs, folder, manifest, given["resume"], given["overwrite"])
     with stopped_by_signals(), told(len(jobs), given["quiet"]) as tell:
-        counts = run_batch(jobs, folder, manifest, recipe, given["workers"], given["resume"], tell)
+        counts = run_batch(jobs, folder, manifest, recipe, given["workers"], given["resume"], tell, given["scheduler"])
     if not given["quiet"]:
         kept = f", {counts['kept']} kept" if given["resume"] else ""
         click.echo(f"{counts['done']} done{kept}, {counts['failed']} failed: {manifest}", err=True)

@@ -140,7 +140,11 @@ REGION = click.option(
 )
 READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK, ZERO_POINT, GAIN)
 NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
-BATCH = (FORMAT, WORKERS, RESUME, JOB, NJOBS)
+SCHEDULER = click.option(
+    "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the inputs, such as tcp://host:8786 (astroyolo[cluster])."
+)
+LOG = click.option("--log", is_flag=True, help="Beside each catalog a .log: what was noted, the time of each step, errors whole.")
+BATCH = (FORMAT, WORKERS, SCHEDULER, LOG, RESUME, JOB, NJOBS)
 
 
 def options(*groups):
