@@ -1,10 +1,10 @@
-"""Fill README.md, weights/README.md, docs/table1.md and docs/peers.md by running the commands that they show (from the repository's root).
+"""Fill README.md, weights/README.md and pages of docs/ by running the commands that they show (from the repository's root).
 
     ASTROYOLO_DATA=... python docs/make_readme.py [PAGE...]
 
 A line ``@run COMMAND`` of their templates, docs/*.in.md, becomes the command and what it prints; docs/table1.json, a copy of what
 benchmarks/table1.py leaves in its output folder, becomes the table; docs/peers.json and the figures beside it are those of
-benchmarks/peers.py.
+benchmarks/peers.py, docs/reliability.json that of benchmarks/reliability.py.
 """
 
 import json
@@ -22,6 +22,7 @@ PAGES = {
     "docs/weights.in.md": "weights/README.md",
     "docs/table1.in.md": "docs/table1.md",
     "docs/peers.in.md": "docs/peers.md",
+    "docs/reliability.in.md": "docs/reliability.md",
 }
 
 
@@ -37,7 +38,7 @@ def filled(text: str) -> str:
         for name in ("examples", "benchmarks"):
             (Path(folder) / name).symlink_to(ROOT / name)
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
-    for fill in (columns, scores, parameters, table1, peers):
+    for fill in (columns, scores, parameters, table1, peers, reliability):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -88,6 +89,14 @@ def peers() -> str:
     from peer_figures import markdown
 
     return markdown(json.loads((ROOT / "docs/peers.json").read_text()))
+
+
+def reliability() -> str:
+    """What benchmarks/reliability.py counted."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from reliability import FIGURES, markdown
+
+    return markdown(json.loads(FIGURES.read_text()))
 
 
 def columns() -> str:

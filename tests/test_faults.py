@@ -21,6 +21,7 @@ from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.write import WRITERS, is_abandoned, partial_prefix, remove_abandoned, this_host, write
 from conftest import FakeEngine, star, tan_wcs
+from test_train import ds, sg  # noqa: F401  (fixtures)
 
 KILLS = int(os.environ.get("ASTROYOLO_KILLS", "2"))  # of each command
 CODE = f"""
@@ -39,6 +40,13 @@ def write_frame(path, seed=0, shape=(80, 90)):
     image = rng.normal(0, 1, shape) + star(shape, 28, 38, 4, 900) + star(shape, 60, 20, 4, 2000)
     path.parent.mkdir(parents=True, exist_ok=True)
     fits.writeto(path, image.astype(np.float32), tan_wcs().to_header())
+
+
+@pytest.fixture(autouse=True)
+def counted(request, record_property):
+    """benchmarks/reliability.py adds up the faults; kills say their own number."""
+    if "killed" not in request.node.name:
+        record_property("faults", 1)
 
 
 @pytest.fixture
@@ -244,7 +252,7 @@ def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
     assert names(tmp_path) == {alive.name, elsewhere.name}
 
 
-# Kills
+# Kills: whatever the moment, the same command afterwards ends as if there had been none
 
 
 def kill_at_random(arguments, longest, chance, finished) -> int:
@@ -329,3 +337,24 @@ def test_simulate_killed_at_random_leaves_whole_sets(tmp_path, record_property):
     record_property("kills", kills)
     assert quick(*arguments, out).returncode == 0
     assert contents(out) == reference and names(out) == names(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_train_killed_at_random_ends_the_same(tmp_path, sg, ds, record_property):  # noqa: F811
+    arguments = ["train", "--sg", sg, "--ds", ds, "--scheme", "joint", "--epochs", 3, "--samples", 4, "--batch-size", 2, "--device", "cpu"]
+    longest = duration(*arguments, "-o", tmp_path / "whole")
+    reference, run, chance, kills = (tmp_path / "whole" / "last.safetensors").read_bytes(), tmp_path / "run", random.Random(4), 0
+
+    def go_on():
+        return [*arguments, "-o", run, *(["--resume"] if (run / "checkpoint.pt").exists() else [])]
+
+    def check():
+        if (run / "last.safetensors").exists():
+            assert (run / "last.safetensors").read_bytes() == reference
+            shutil.rmtree(run)
+
+    for _ in range(KILLS):
+        kills += kill_at_random(go_on(), longest, chance, check)
+    record_property("kills", kills)
+    duration(*go_on())
+    assert (run / "last.safetensors").read_bytes() == reference

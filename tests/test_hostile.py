@@ -66,8 +66,9 @@ def batch(tmp_path_factory, network):
     return {os.path.basename(entry["inputs"][0]["path"]): entry for entry in entries}, ended, folder, peak_memory() - before
 
 
-def test_the_batch_goes_on_to_its_end(batch):
+def test_the_batch_goes_on_to_its_end(batch, record_property):
     entries, ended, _, _ = batch
+    record_property("inputs", len(entries))
     assert len(entries) > 600 and ended.exit_code == 1 and isinstance(ended.exception, SystemExit)
     assert all(entry["status"] == "done" and entry["rows"] == 2 for name, entry in entries.items() if name.startswith("good"))
 
