@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, reason_of
 
 CARD, BLOCK = 80, 2880
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -29,21 +29,33 @@ def check_claims(path: Path) -> None:
     Raises:
         InputError: for numbers of axes, fields or bytes that cannot be, for other archives, and for a packed file that is damaged.
     """
-    with path.open("rb") as file:
-        start = file.read(2)
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason_of(error)}); try again later") from error
     if start in FOREIGN:
         raise InputError(f"{path}: {FOREIGN[start]}, must be FITS, plain or packed by gzip, bzip2 or xz; unpack it first")
     packed = start in OPENERS
     size = path.stat().st_size
     most = max(LEAST_UNPACKED, MOST_RATIO * size) if packed else size
     try:
-        with OPENERS.get(start, open)(path, "rb") as file:
+        with unpacked(path) as file:
             for header in headers(file, path, most):
                 check_header(header, path, size)
             if packed:
                 read_to_end(file, path, most)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: damaged ({error}); fetch it again") from error
+
+
+def unpacked(path: Path):
+    """The file, or what is in it where it is packed as a whole."""
+    with path.open("rb") as file:
+        opener = OPENERS.get(file.read(2))
+    if isinstance(path, Path):
+        return (opener or open)(path, "rb")
+    return opener(path.open("rb")) if opener else path.open("rb")
 
 
 def headers(file, path: Path, most: int) -> Iterator[dict[str, int]]:

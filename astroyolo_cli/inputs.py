@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
+from .remote import RemotePath, filesystem, is_remote
 
 WAVELENGTH_ORDER = "u g r i z y J H K".split()  # bluest first
 LONGEST_LIST = 100_000_000  # characters
@@ -26,7 +27,7 @@ class FieldInput:
         name: short; tells this field from the others of the run.
     """
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path | RemotePath, ...]
     bands: tuple[str, ...] | None
     name: str
 
@@ -101,6 +102,8 @@ def paths_of_lines(text: str) -> list[str]:
 
 
 def resolve_one(given: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
+    if is_remote(given):
+        return [remote_field(given, bands)]
     if "{band}" in given:
         return fields_of_pattern(given, bands)
     path = Path(given)
@@ -112,6 +115,18 @@ def resolve_one(given: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
     if not found:
         raise InputError(f"{given}: no such file; check the path, or quote a pattern so that the shell leaves it alone")
     return [field for match in found for field in resolve_one(match, bands)]
+
+
+def remote_field(address: str, bands: tuple[str, ...] | None) -> FieldInput:
+    """A file of an archive, or with {band} one a band; nothing is fetched yet."""
+    filesystem(address)  # says what is not installed
+    if "{band}" not in address:
+        path = RemotePath(address)
+        return FieldInput((path,), None, stem_of(path) or "field")
+    if not bands:
+        raise InputError(f"{address}: {{band}} needs --bands, such as --bands z,r,g (reddest first)")
+    paths = tuple(RemotePath(address.replace("{band}", band)) for band in bands)
+    return FieldInput(paths, bands, stem_of(RemotePath(re.sub(r"[-_]?\{band\}", "", address, count=1))) or "field")
 
 
 def field_of_folder(folder: Path, bands: tuple[str, ...] | None) -> FieldInput:

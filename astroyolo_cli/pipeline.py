@@ -15,6 +15,7 @@ from .frame import Frame
 from .model.engine import Engine
 from .pyramid import with_large_galaxies
 from .read import checksum
+from .remote import RemotePath
 from .star_boxes import with_shared_size
 from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
 from .tile import USUAL, Tile, fitting_tile, keep_core, merge_seams, tiles
@@ -158,7 +159,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
     stated |= {} if frame.part is None else {"region": frame.part.region}
     return {
         "version": __version__,
-        "inputs": {path.name: checksum(path) if frame.part is None else "" for path in frame.sources},  # of a part the rest is not read
+        "inputs": {path.name: checksum_of_input(path, frame) for path in frame.sources},
         "bands": ",".join(frame.bands),
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
@@ -169,3 +170,8 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "max_det": settings.max_det,
         "views": settings.views,
     } | stated
+
+
+def checksum_of_input(path, frame: Frame) -> str:
+    """ "" where the whole file is not at hand: a region of it was read, or it is far away."""
+    return "" if frame.part or isinstance(path, RemotePath) else checksum(path)

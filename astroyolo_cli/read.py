@@ -15,11 +15,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from .align import align, pixel_places, same_grid
-from .claims import check_claims
+from .claims import check_claims, unpacked
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
 from .region import Cut, Region, cut_header
+from .remote import RemotePath
 from .sections import Rows, blanked, is_bad, of, strips
 
 __all__ = ["FieldInput", "read_field", "resolve", "checksum"]
@@ -182,7 +183,7 @@ def opened(path: Path):
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            with fits.open(path, memmap=False, lazy_load_hdus=True) as hdus:
+            with fits.open(for_libraries(path), memmap=False, lazy_load_hdus=True) as hdus:
                 yield hdus
     except InputError:
         raise
@@ -191,6 +192,11 @@ def opened(path: Path):
     for note in notes:
         if "truncated" in str(note.message):
             raise unreadable(path, note.message)
+
+
+def for_libraries(path: Path | RemotePath):
+    """What astropy and Pillow open."""
+    return unpacked(path) if isinstance(path, RemotePath) else path
 
 
 def readable(header: fits.Header) -> fits.Header:
@@ -234,7 +240,7 @@ def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
     Raises (when it is read):
         InputError: for a file that is broken there.
     """
-    hdus = fits.open(path, memmap=False, lazy_load_hdus=True)
+    hdus = fits.open(for_libraries(path), memmap=False, lazy_load_hdus=True)
 
     def read(rows: slice) -> np.ndarray:
         try:
@@ -264,7 +270,7 @@ def check_file(path: Path) -> None:
         if path.stat().st_size == 0:
             raise InputError(f"{path}: empty file; fetch it again")
     except OSError as error:
-        raise InputError(f"{path}: cannot be reached ({error.strerror})") from error
+        raise InputError(f"{path}: cannot be reached ({error.strerror or reason_of(error)})") from error
 
 
 def chosen_hdu(hdus: fits.HDUList, path: Path, hdu: str | None):
@@ -517,7 +523,7 @@ def read_picture(path: Path, region: Region | None = None) -> Frame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=PICTURE_FORMATS) as image:
+            with Image.open(for_libraries(path), formats=PICTURE_FORMATS) as image:
                 pixels = np.asarray(plain_mode(image))
     except (*BROKEN_FILE, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = " ".join(str(error).split())[:160]

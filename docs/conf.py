@@ -36,7 +36,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "fully-qualified"
 python_use_unqualified_type_names = True
 toc_object_entries = False
-OPTIONAL = ("galsim", "sep", "faster_coco_eval", "matplotlib", "onnxruntime", "openvino", "pyarrow", "tensorboard")
+OPTIONAL = ("galsim", "sep", "faster_coco_eval", "matplotlib", "distributed", "fsspec", "onnxruntime", "openvino", "pyarrow", "tensorboard")
 autodoc_mock_imports = [name for name in OPTIONAL if find_spec(name) is None]
 doctest_global_setup = f"import os\n\nos.chdir({str(DOCS.parent)!r})"  # examples/field is below it
 

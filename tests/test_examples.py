@@ -142,3 +142,37 @@ def test_slurm_array_by_hand_does_every_frame_once(tmp_path):
         assert ended.returncode == 0, ended.stderr
         assert len(list((tmp_path / "catalogs").glob("*.fits"))) == int(task)
     assert [entry["status"] for entry in read_manifests(tmp_path / "catalogs").values()] == ["done"] * 2
+
+
+@pytest.mark.parametrize("parallel", [True, False], ids=["parallel", "bash"])
+def test_parallel_does_every_frame_once(tmp_path, parallel):
+    needs_program("astroyolo")
+    path = PATH
+    if parallel:
+        needs_program("parallel")
+    else:  # the same programs without it
+        (tmp_path / "bin").mkdir()
+        for name in ("astroyolo", "bash", "seq", "mkdir"):
+            (tmp_path / "bin" / name).symlink_to(shutil.which(name, path=PATH))
+        path = str(tmp_path / "bin")
+    ended = run(tmp_path, "parallel.sh", "catalogs", *FRAMES, PATH=path)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list((tmp_path / "catalogs").glob("*.fits"))) == 2
+    assert [entry["status"] for entry in read_manifests(tmp_path / "catalogs").values()] == ["done"] * 2
+    (tmp_path / "broken.fits").write_text("no frame")
+    assert run(tmp_path, "parallel.sh", "catalogs", *FRAMES, "broken.fits", PATH=path).returncode == 1
+
+
+@pytest.mark.slow
+def test_with_dask_does_every_frame(tmp_path):
+    needs_program("astroyolo")
+    needs("distributed")
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / "with_dask.py"), "catalogs", *FRAMES],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": PATH},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert len(list((tmp_path / "catalogs").glob("*.fits"))) == 2
