@@ -45,7 +45,18 @@ def tested(name: str, kills: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         files = [str(path) for file in TESTS[name] if (path := ROOT / "tests" / file).exists()]
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", f"--junitxml={report}", *files]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "slow or not slow",
+            f"--junitxml={report}",
+            "-o",
+            "junit_family=legacy",
+            *files,
+        ]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"ASTROYOLO_KILLS": str(kills)}, check=False)
         cases = list(ElementTree.parse(report).iter("testcase"))
     ended = {kind: sum(case.find(kind) is not None for case in cases) for kind in ("failure", "error", "skipped")}

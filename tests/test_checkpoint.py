@@ -1,7 +1,9 @@
 """Weight files: what is written is read back, and nothing else is let in."""
 
+import hashlib
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ def test_nothing_partial_is_left(weights, tmp_path):
         (lambda h: h["__metadata__"].update(size="tiny"), "lacks"),
         (lambda h: h["neck.lateral5.0.weight"].update(shape=[256, 128, 1, 1]), "must be"),
         (lambda h: h["__metadata__"].update(stretch="{"), "metadata"),
+        (lambda h: h["__metadata__"].update(stretch='{"Q": NaN}'), "finite"),
+        (lambda h: h["__metadata__"].update(stretch='{"stretch": -1}'), "stretch"),
+        (lambda h: h["__metadata__"].update(fwhm_range="[8, 2]"), "fwhm_range"),
+        (lambda h: h["__metadata__"].update(fwhm_range="[2]"), "metadata"),
+        (lambda h: h["__metadata__"].update(priors='{"star": 7}'), "priors"),
+        (lambda h: h["__metadata__"].update(priors="[1]"), "metadata"),
+        (lambda h: h["__metadata__"].update(calibration='{"detection": {"temperature": 0, "offset": 1}}'), "calibration"),
+        (lambda h: h["__metadata__"].update(calibration='{"detection": {"__class__": 0}}'), "metadata"),
+        (lambda h: h["__metadata__"].update(scores="[" * 100_000), "metadata"),
+        (lambda h: h["neck.lateral5.0.weight"].update(dtype="I32"), "F32"),
+        (lambda h: h["neck.lateral5.0.weight"].update(data_offsets=[0, 4]), "w.safetensors"),
+        (lambda h: h["neck.lateral5.0.weight"].update(shape=[2**40, 2**40]), "w.safetensors"),
         (lambda h: h.update({"extra": h.pop("neck.lateral5.0.weight")}), "lacks"),
     ],
 )
@@ -117,3 +131,23 @@ def test_the_embedded_weights_load():
     for path in embedded().values():
         model, card = load(path)
         assert model.size == card.size
+
+
+@pytest.mark.parametrize("length", [10**7 + 1, 2**40, 2**63, 2**64 - 1])
+def test_a_header_that_claims_too_much_is_refused_before_it_is_read(weights, length):
+    weights.write_bytes(struct.pack("<Q", length) + weights.read_bytes()[8:])
+    with pytest.raises(WeightsError, match="w.safetensors"):
+        load(weights)
+
+
+def test_a_file_larger_than_any_network_is_refused_before_it_is_read(weights):
+    with weights.open("ab") as file:
+        file.truncate(10**12)
+    with pytest.raises(WeightsError, match="bytes"):
+        load(weights)
+
+
+def test_the_embedded_weights_are_those_of_the_list():
+    """weights/SHA256SUMS, which `sha256sum *.safetensors > SHA256SUMS` makes there."""
+    listed = dict(reversed(line.split()) for line in (Path(__file__).parents[1] / "weights/SHA256SUMS").read_text().splitlines())
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in embedded().values()} == listed

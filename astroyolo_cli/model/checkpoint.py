@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import WeightsError
+from ..errors import WeightsError, reason_of
 from ..stretch import Stretch
 from .sizes import BN_EPS, HEADS, SIZES, Size
 
 SCHEMA = "1"
+LARGEST_HEADER = 10_000_000  # bytes; that of YOLOX-x has 200,000
 LARGEST = 500_000_000  # bytes; YOLOX-x in float32 has 480 MB with three heads
 
 
@@ -91,9 +92,23 @@ class Card:
             stretch = Stretch(**json.loads(metadata["stretch"]))
             read["fwhm_range"] = tuple(read["fwhm_range"])
             read["calibration"] = {head: Calibration(**values) for head, values in read["calibration"].items()}
-            return cls(size=metadata["size"], stretch=stretch, licence=metadata["licence"], **read)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise WeightsError(f"{name}: its metadata lacks or garbles {error}; make the file again") from error
+            card = cls(size=metadata["size"], stretch=stretch, licence=metadata["licence"], **read)
+            card.check()
+            return card
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise WeightsError(f"{name}: its metadata lacks or garbles {reason_of(error)}; make the file again") from error
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for numbers that no training leaves: NaN, or probabilities and widths that cannot be."""
+        low, high = self.fwhm_range
+        parts = [(c.temperature, c.offset) for c in self.calibration.values()]
+        numbers = [low, high, *self.stretch.as_dict().values(), *self.priors.values(), *(n for part in parts for n in part)]
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("a number that is not finite")
+        if not (0 < low <= high and self.stretch.stretch > 0 and self.stretch.Q > 0):
+            raise ValueError("fwhm_range or stretch")
+        if not all(0 <= prior <= 1 for prior in self.priors.values()) or not all(temperature > 0 for temperature, _ in parts):
+            raise ValueError("priors or calibration")
 
 
 def save(model, card: Card, path: Path) -> None:
@@ -122,10 +137,17 @@ def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:
     try:
         if path.stat().st_size > LARGEST:
             raise WeightsError(f"{path.name}: {path.stat().st_size} bytes, at most {LARGEST}; is it a weight file?")
+        with path.open("rb") as start:
+            header = int.from_bytes(start.read(8), "little")
+        if header > LARGEST_HEADER:
+            raise WeightsError(f"{path.name}: a header of {header} bytes, at most {LARGEST_HEADER}; is it a weight file?")
         with safe_open(path, framework=framework) as file:
+            for key in file.keys():
+                if (kind := file.get_slice(key).get_dtype()) != "F32":
+                    raise WeightsError(f"{path.name}: {key} is of type {kind}, must be F32; make the file again")
             return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError, TypeError) as error:
-        raise WeightsError(f"{path.name}: not a readable safetensors weight file ({error})") from error
+        raise WeightsError(f"{path.name}: not a readable safetensors weight file ({reason_of(error)}); make or fetch it again") from error
 
 
 def known_size(card: Card, name: str) -> Size:
