@@ -1,7 +1,8 @@
 """Galaxies wider than a tile can hold, looked for on the frame binned 2, 4, 8 ... times, where light is that wide.
 
-The network knows galaxies of 20 to 150 pixels best; a spiral of a thousand pixels is so wide 8 times binned. Only around bright
-light of 96 pixels and more is anything binned, so that a frame without it costs no more than the search for it.
+The network knows galaxies of 10 to 60 pixels best; a spiral of a thousand pixels is so wide 32 times binned. Only bright light of 96
+pixels and more is looked at, and only where the sources that were found do not account for it, as those of a crowd do: a frame without
+such light costs no more than the search for it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from .frame import Frame
 from .stretch import COARSE, Background, Stretch, block_means, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
-USUAL = 100  # pixels to which what is wide is binned, about
+SHOWN = (15, 80)  # pixels to which wide light is binned, from the least to the most
 BRIGHT = 0.5  # times the noise of a pixel, in the mean of all bands, that wide light has
-SIDE = 512  # pixels of the window that the network sees
-LEAST = 0.4  # part of the light's width that an accepted galaxy has at least
+SIDE = 256  # pixels of the window that the network sees
+NARROW = 1 / 3  # part of the light's width up to which sources are parts of a crowd, or a galaxy's pieces
+EXPLAINED = 0.65  # part of the light that lies in their boxes, from which on it is theirs alone
+AROUND = 2.0  # pixels beyond its box in which a source's light is its own
+LEAST = 0.35  # part of the light's width that an accepted galaxy has at least
 HALO = 1.5  # half sides of the galaxy's box within which its pieces lie: the box ends at 8 % of the peak
 FRAGMENT = 0.5  # part of the galaxy's area below which a galaxy's box in its halo is a piece of it
 SAME = 0.3  # IoU from which a box is the galaxy itself
+
+Region = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
 def with_large_galaxies(found: Detections, frame: Frame, background: dict[str, Background], look, stretch: Stretch) -> Detections:
@@ -32,26 +38,47 @@ def with_large_galaxies(found: Detections, frame: Frame, background: dict[str, B
         look: (1, 3, side, side) RGB -> Detections of it, sure enough to count.
         stretch: of the network.
     """
-    for region in wide_light(frame, background):
-        seen = large_galaxy(frame, background, region, look, stretch)
-        if seen is not None:
-            found = replaced(found, seen)
+    signal = coarse_frame(frame, background)
+    for region in wide_light(signal):
+        if explained(found, signal, region) < EXPLAINED:
+            seen = large_galaxy(frame, background, region, look, stretch)
+            found = found if seen is None else replaced(found, seen)
     return found.sorted()
 
 
-def wide_light(frame: Frame, background: dict[str, Background]) -> list[tuple[float, float, float, float]]:
-    """Boxes x0, y0, x1, y1 of bright light without gaps that is ``WIDE`` pixels wide, widest first."""
-    rows, columns = (n // COARSE for n in frame.shape)
-    if min(rows, columns) * COARSE < WIDE:
+def coarse_frame(frame: Frame, background: dict[str, Background]) -> np.ndarray:
+    """(H // 8, W // 8) means of blocks, over all bands, above the sky in units of a pixel's noise."""
+    return sum(coarse_signal(frame.counts[band], background[band]) for band in frame.bands) / len(frame.bands)
+
+
+def wide_light(signal: np.ndarray) -> list[Region]:
+    """Boxes of bright light without gaps that is ``WIDE`` pixels wide, in pixels of the frame, widest first."""
+    if min(signal.shape) * COARSE < WIDE:
         return []
-    mean = sum(coarse_signal(frame.counts[band], background[band]) for band in frame.bands) / len(frame.bands)
-    labels, _ = ndimage.label(ndimage.binary_opening(ndimage.median_filter(mean, 3) > BRIGHT, np.ones((3, 3))))
+    labels, _ = ndimage.label(ndimage.binary_opening(ndimage.median_filter(signal, 3) > BRIGHT, np.ones((3, 3))))
     boxes = [
         (x.start * COARSE - 0.5, y.start * COARSE - 0.5, x.stop * COARSE - 0.5, y.stop * COARSE - 0.5)
         for y, x in ndimage.find_objects(labels)
         if max(y.stop - y.start, x.stop - x.start) * COARSE >= WIDE
     ]
     return sorted(boxes, key=lambda box: box[0] + box[1] - box[2] - box[3])
+
+
+def explained(found: Detections, signal: np.ndarray, region: Region) -> float:
+    """The part of a region's light that lies in the boxes of sources much narrower than it."""
+    x0, y0, x1, y1 = region
+    width = max(x1 - x0, y1 - y0)
+    boxes = found.xyxy[(found.xyxy[:, 2:] - found.xyxy[:, :2]).max(axis=1) < NARROW * width]
+    boxes = boxes + np.float32([-AROUND, -AROUND, AROUND, AROUND])
+    boxes = boxes[(boxes[:, 2:] > [x0, y0]).all(axis=1) & (boxes[:, :2] < [x1, y1]).all(axis=1)]
+    middles = (boxes + 0.5) / COARSE - 0.5  # in blocks; those whose middle lies in a box are covered
+    first, last = np.ceil(middles[:, :2]).clip(0).astype(int), np.floor(middles[:, 2:]).astype(int) + 1
+    covered = np.zeros(signal.shape, bool)
+    for (left, bottom), (right, top) in zip(first, last):
+        covered[bottom:top, left:right] = True
+    rows, columns = (slice(round((low + 0.5) / COARSE), round((high + 0.5) / COARSE)) for low, high in ((y0, y1), (x0, x1)))
+    light = np.where(signal[rows, columns] > BRIGHT, signal[rows, columns], 0)
+    return float((light * covered[rows, columns]).sum() / max(light.sum(), 1e-9))
 
 
 def coarse_signal(counts, background: Background) -> np.ndarray:
@@ -61,11 +88,22 @@ def coarse_signal(counts, background: Background) -> np.ndarray:
     return np.nan_to_num((means - coarse.sky) / coarse.noise, nan=0.0)
 
 
-def large_galaxy(frame: Frame, background, region, look, stretch: Stretch) -> Detections | None:
-    """The one galaxy that the light of a region is, in frame pixels; None if the network sees no such galaxy."""
+def large_galaxy(frame: Frame, background, region: Region, look, stretch: Stretch) -> Detections | None:
+    """The one galaxy that the light of a region is, in frame pixels: the surest at any binning; None if the network sees no such galaxy."""
+    seen = concatenate([galaxies_in(frame, background, region, factor, look, stretch) for factor in factors(region)])
+    return seen.take(np.array([(seen.score * seen.p_galaxy).argmax()])) if len(seen) else None
+
+
+def factors(region: Region) -> list[int]:
+    """By which the light of a region is binned to be looked at: powers of two."""
+    width = max(region[2] - region[0], region[3] - region[1])
+    first = 2 ** max(0, int(np.ceil(np.log2(width / SHOWN[1]))))
+    return [factor for factor in (first, 2 * first, 4 * first) if width / factor >= SHOWN[0]]
+
+
+def galaxies_in(frame: Frame, background, region: Region, factor: int, look, stretch: Stretch) -> Detections:
+    """Galaxies about as wide as the light of the region, in it, that the network sees when the frame is binned by ``factor``."""
     x0, y0, x1, y1 = region
-    width = max(x1 - x0, y1 - y0)
-    factor = 2 ** max(1, round(np.log2(width / USUAL)))
     left, top = (round((low + high + 1) / 2 - factor * SIDE / 2) for low, high in ((x0, x1), (y0, y1)))
     seen = look(binned_rgb(frame, background, left, top, factor, stretch)[None])
     boxes = (seen.xyxy + 0.5) * factor - 0.5 + np.array([left, top, left, top], np.float32)
@@ -73,15 +111,15 @@ def large_galaxy(frame: Frame, background, region, look, stretch: Stretch) -> De
     seen = replace(seen, xyxy=np.clip(boxes, -0.5, last).astype(np.float32))
     middle, sides = centers(seen.xyxy), seen.xyxy[:, 2:] - seen.xyxy[:, :2]
     inside = (middle > [x0, y0]).all(axis=1) & (middle < [x1, y1]).all(axis=1)
-    rows = np.flatnonzero(inside & (seen.p_galaxy > 0.5) & (sides.max(axis=1) >= max(LEAST * width, WIDE / 2)))
-    if not len(rows):
-        return None
-    best = rows[areas(seen.xyxy[rows]).argmax()]
-    return seen.take(np.array([best]))
+    wide = sides.max(axis=1) >= max(LEAST * max(x1 - x0, y1 - y0), WIDE / 2)
+    return seen.take(np.flatnonzero(inside & wide & (seen.p_galaxy > 0.5)))
 
 
 def binned_rgb(frame: Frame, background, left: int, top: int, factor: int, stretch: Stretch) -> np.ndarray:
-    """(3, 512, 512) RGB of a window of the frame, binned; what lies beyond the frame is empty sky."""
+    """(3, SIDE, SIDE) RGB of a window of the frame, binned; what lies beyond the frame is empty sky.
+
+    Light is as bright over a pixel's noise as it was; the noise itself is less.
+    """
     height, width = frame.shape
     rows, columns = (slice(max(first, 0), min(first + SIDE * factor, n)) for first, n in ((top, height), (left, width)))
     place = rows.start - top, columns.start - left
@@ -89,7 +127,7 @@ def binned_rgb(frame: Frame, background, left: int, top: int, factor: int, stret
         binned(frame.counts[band], None if frame.stretched else background[band], rows, columns, place, factor) for band in frame.bands
     ]
     if not frame.stretched:
-        return lupton_rgb(three_channels([band * np.float32(factor) for band in bands]), stretch)  # white noise falls by the factor
+        return lupton_rgb(three_channels(bands), stretch)
     rgb = np.stack(bands)
     empty = ~np.any(rgb, axis=0)
     rgb[:, empty] = empty_sky(frame, rgb[:, ~empty].reshape(3, 1, -1), stretch)[:, None]
@@ -97,7 +135,7 @@ def binned_rgb(frame: Frame, background, left: int, top: int, factor: int, stret
 
 
 def binned(counts, background: Background | None, rows: slice, columns: slice, place: tuple[int, int], factor: int) -> np.ndarray:
-    """(512, 512) float32 block means of a section that begins at ``place`` of the window; above the sky in units of the noise."""
+    """(SIDE, SIDE) float32 block means of a section that begins at ``place`` of the window; above the sky in units of the noise."""
     part = counts[rows, columns].astype(np.float32)
     if background is not None:
         part = (part - background.section(background.sky_mesh, rows, columns)) / background.section(background.noise_mesh, rows, columns)
