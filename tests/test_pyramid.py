@@ -1,9 +1,11 @@
 """Large galaxies: where light is wide, what the network is shown there, and which rows a large galaxy replaces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from astroyolo_cli.detections import Detections
+from astroyolo_cli.detections import Detections, centers, iou
 from astroyolo_cli.pyramid import SIDE, binned_rgb, coarse_frame, explained, factors, replaced, wide_light, with_large_galaxies
 from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb
 from conftest import make_frame, star
@@ -104,3 +106,35 @@ def test_what_the_network_sees_in_the_binned_window_comes_back_in_frame_pixels()
 
     before = detections([((440, 280, 460, 300), 0.9, 0.8)])
     np.testing.assert_array_equal(with_large_galaxies(before, frame, sky, blind, Stretch()).xyxy, before.xyxy)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_spiral_of_1200_pixels_is_one_galaxy(seed):
+    """By the embedded weights, among a survey's stars and galaxies."""
+    pytest.importorskip("galsim")
+    from astroyolo_cli.frame import Frame
+    from astroyolo_cli.model.checkpoint import locate
+    from astroyolo_cli.model.engine import open_engine
+    from astroyolo_cli.pipeline import detect
+    from astroyolo_cli.simulate.populations import draw_sources, magnitude_at_brightness, shape_galaxy
+    from astroyolo_cli.simulate.render import render_field
+    from astroyolo_cli.simulate.sky import draw_settings
+
+    rng = np.random.default_rng(seed)
+    settings, r50 = draw_settings(rng, 2048), 400.0
+    place = {"x": 1040.0, "y": 1000.0}
+    spiral = shape_galaxy(rng, settings, place, magnitude_at_brightness(settings, r50, 3.0), r50, 0.0, smooth=False, edge_on=0.0)
+    spiral = replace(spiral, q=0.7, structure=replace(spiral.structure, arms=2, contrast=0.8))
+    field = render_field(rng, settings, [*draw_sources(rng, settings), spiral])
+    (truth,) = (row.box for row in field.rows if row.source is spiral)
+    counts = {band: field.counts[band] for band in "zrg"}
+    frame = Frame(counts, {band: ~np.isfinite(image) for band, image in counts.items()}, "r")
+    catalog = detect(frame, open_engine(locate("nano"))).catalog
+    boxes = np.stack([catalog[name] for name in ("xmin", "ymin", "xmax", "ymax")], 1)
+    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 250)
+    assert len(large) == 1 and catalog["class"][large[0]] == "galaxy"
+    assert iou(boxes[large].astype(np.float32), np.array([truth], np.float32))[0, 0] > 0.3
+    middle, half = (np.array(truth[:2]) + truth[2:]) / 2, (np.array(truth[2:]) - truth[:2]) / 2
+    inside = (((centers(boxes) - middle) / half) ** 2).sum(axis=1) < 1
+    assert (inside & (catalog["class"] == "galaxy")).sum() <= 2  # its pieces are not galaxies
