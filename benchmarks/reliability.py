@@ -31,13 +31,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--only", choices=[*TESTS, "fuzz", "soak"], action="append")
     given = parser.parse_args()
-    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    part = {"fuzz": lambda: fuzzed(given.hours * 60 or given.minutes), "soak": lambda: soaked(given.frames)}
     for name in given.only or [*TESTS, "fuzz", "soak"]:
-        part = {"fuzz": lambda: fuzzed(given.hours * 60 or given.minutes), "soak": lambda: soaked(given.frames)}
-        figures[name] = part[name]() if name in part else tested(name, given.kills)
-        FIGURES.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
-        print(name, json.dumps(figures[name]), flush=True)
-    sys.exit(bool(lost(figures)))
+        figures = part[name]() if name in part else tested(name, given.kills)
+        keep(name, figures)
+        print(name, json.dumps(figures), flush=True)
+    sys.exit(bool(lost(json.loads(FIGURES.read_text()))))
+
+
+def keep(name: str, figures: dict) -> None:
+    """Beside those of the other parts."""
+    others = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    FIGURES.write_text(json.dumps(others | {name: figures}, indent=1, sort_keys=True) + "\n")
 
 
 def tested(name: str, kills: int) -> dict:

@@ -471,7 +471,8 @@ def test_the_report_is_whole_escaped_and_strict(tmp_path, network):
     assert sextractor["purity"]["fraction"] == 0.75 and sextractor["score"] is None
     assert scores["cutouts"]["nano"]["n"] == 5
     page = (tmp_path / "report" / "report.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;alert(1)" in page and "http" not in page
+    assert "<script" not in page and "&lt;script&gt;alert(1)" in page and "http:" not in page and "https:" not in page
+    assert "Content-Security-Policy" in page and "default-src 'none'" in page
     images = sorted(p.name for p in (tmp_path / "report").glob("*.png"))
     assert page.count("data:image/png;base64,") == len(images) == 6
     assert not list((tmp_path / "report").glob("*.partial"))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
 
 import click
 
 from .. import __version__
 from ..errors import AstroYOLOError, printable
+
+INTERRUPTED = 130  # as shells report SIGINT
 
 COMMANDS = {  # name -> first line of help; the command is the object of the same name in the module of that name
     "detect": "Find and classify every source of a frame; write a catalog.",
@@ -55,6 +59,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the program; what a user can mend is said in one line, exit 1; wrong usage is exit 2."""
+    signal.signal(signal.SIGINT, interrupted)
     try:
         cli.main(standalone_mode=True)
     except AstroYOLOError as error:
@@ -63,6 +68,12 @@ def main() -> None:
         fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space, or check the path and its permissions")
     except MemoryError:
         fail("out of memory; give fewer --workers, a smaller --batch-size, or a part of the frame")
+
+
+def interrupted(number, frame):
+    """Ctrl-C ends the work and tidies up; pressed again, it ends the program there and then."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def fail(reason: str) -> None:

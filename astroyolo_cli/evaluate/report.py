@@ -15,6 +15,8 @@ from .plots import draw_all
 
 NAMES = ("scores.json", "report.html")
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # nothing runs, and nothing is fetched
+
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
 h1 { font-size: 1.7rem } h2 { font-size: 1.25rem; margin-top: 2.5rem } figure { margin: 1rem 0 } img { max-width: 100% }
@@ -77,6 +79,7 @@ def page(scores: dict, figures: list[tuple[str, str, bytes]]) -> str:
     body = "\n".join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"<title>AstroYOLO evaluation</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
 
