@@ -1,0 +1,132 @@
+"""Whole processes in turns, AstroYOLO beside source-extractor, sep and photutils: python benchmarks/speed.py -o docs/speed.json.
+
+One frame of 4096 x 4096 with 7,000 stars, from FITS to a table on disk, imports included. In each round every command runs once, and
+ratios are taken within a round; the table shows medians. Besides: three bands, a frame of 512 x 512, two workers beside one, and a
+batch of 200 small frames. Needs pip install 'astroyolo[fast,test]', source-extractor, and a machine that does nothing else.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from astroyolo_cli.benchmark import make_frame, time_engines
+from astroyolo_cli.model.checkpoint import locate
+
+SIDE = 4096
+SMALL, SMALL_SIDE = 200, 256
+SHARED, SHARED_SIDE = 8, 1024  # frames that one and two workers share
+PEER = "import sys; from astropy.io import fits; import numpy as np; sys.path.insert(0, sys.argv[2]); import peer_tools as t; "
+PEER += "x = t.Image(np.asarray(fits.getdata(sys.argv[1]), float), 4.0, 1.0, 25.0, 1.0, 1e9); np.savetxt('peer.csv', np.c_[{call}])"
+CALLS = {"sep": "t.sep_kron(x)", "photutils": "t.photutils_kron(x)"}
+ALONE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--rounds", default=5, show_default=True)
+def main(output, rounds):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        commands = commands_of(folder)
+        seconds = {what: [] for what in commands}
+        for number in range(rounds):
+            order = list(commands)
+            for what in order[number % len(order) :] + order[: number % len(order)]:
+                seconds[what].append(run(*commands[what], folder))
+        figures = {"seconds": seconds, "stages": part_in_stages(folder), "engines": time_engines(locate("nano"), 0, print)}
+    figures |= {"machine": machine(), "rounds": rounds, "side": SIDE, "small": [SMALL, SMALL_SIDE], "shared": [SHARED, SHARED_SIDE]}
+    output.write_text(json.dumps(figures, indent=1) + "\n")
+    click.echo(markdown(figures))
+
+
+def commands_of(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """What is timed -> its command and environment; the frames are made."""
+    for sub, side, bands in (("large", SIDE, 3), ("512", 512, 1), ("small", SMALL_SIDE, 1), ("shared", SHARED_SIDE, 1)):
+        (folder / sub).mkdir()
+        make_frame(folder / sub, side, bands)
+    for sub, copies in (("small", SMALL), ("shared", SHARED)):
+        for i in range(copies):
+            shutil.copy(folder / sub / "frame-z.fits", folder / sub / f"copy-{i:03d}.fits")
+    detect = [sys.executable, "-m", "astroyolo_cli", "detect", "--quiet", "--overwrite"]
+    large, many = str(folder / "large" / "frame-z.fits"), str(folder / "shared" / "copy-*.fits")
+    commands = {
+        "one band": ([*detect, large, "-o", "one.csv"], {}),
+        "one band, torch": ([*detect, large, "-o", "torch.csv", "--engine", "torch"], {}),
+        "three bands": ([*detect, "--bands", "z,r,g", str(folder / "large" / "frame-{band}.fits"), "-o", "three.csv"], {}),
+        "512 x 512": ([*detect, str(folder / "512" / "frame-z.fits"), "-o", "512.csv"], {}),
+        "one worker": ([*detect, many, "-o", "workers1"], ALONE),
+        "two workers": ([*detect, many, "-o", "workers2", "--workers", "2"], ALONE),
+        "small frames": ([*detect, str(folder / "small" / "copy-*.fits"), "-o", "batch", "--log"], {}),
+        "source-extractor": (sextractor(large), {}),
+    }
+    here = str(Path(__file__).parent)
+    return commands | {tool: ([sys.executable, "-c", PEER.format(call=call), large, here], {}) for tool, call in CALLS.items()}
+
+
+def sextractor(frame: str) -> list[str]:
+    from peer_tools import COLUMNS, SHARE
+
+    columns = Path(frame).with_name("wanted.param")
+    columns.write_text("\n".join(COLUMNS) + "\n")
+    names = {"PARAMETERS_NAME": columns, "FILTER_NAME": SHARE / "default.conv", "STARNNW_NAME": SHARE / "default.nnw"}
+    names |= {"CATALOG_NAME": "peer.cat", "VERBOSE_TYPE": "QUIET", "SEEING_FWHM": "4.0", "PIXEL_SCALE": "1.0"}
+    return ["source-extractor", frame, "-c", str(SHARE / "default.sex"), *(str(w) for k, v in names.items() for w in (f"-{k}", v))]
+
+
+def run(command: list[str], more: dict[str, str], folder: Path) -> float:
+    """Seconds of a process."""
+    began = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=os.environ | more, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
+    return time.perf_counter() - began
+
+
+def part_in_stages(folder: Path) -> float:
+    """Of the last batch of small frames the seconds from the first frame's start to its last one's end that fields took."""
+    entries = [json.loads(line) for line in (folder / "batch" / "manifest.jsonl").read_text().splitlines()]
+    return sum(entry["seconds"] for entry in entries)
+
+
+def machine() -> str:
+    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{os.cpu_count()} cores, {model[0] if model else platform.processor()}, Python {platform.python_version()}"
+
+
+def markdown(figures: dict) -> str:
+    """The tables of docs/scale.md."""
+    seconds = figures["seconds"]
+    peer = np.array(seconds["source-extractor"])
+    rows = ["| whole process | seconds, median | times source-extractor |", "| --- | --- | --- |"]
+    for what in ("source-extractor", "sep", "photutils", "one band", "one band, torch", "three bands", "512 x 512"):
+        ours = "AstroYOLO, " * (what not in ("source-extractor", "sep", "photutils"))
+        ratio = f"{np.median(np.array(seconds[what]) / peer):.1f}" if what != "512 x 512" else ""
+        rows.append(f"| {ours}{what} | {np.median(seconds[what]):.2f} | {ratio} |")
+    bands = np.median(np.array(seconds["three bands"]) / seconds["one band"])
+    workers = np.median(np.array(seconds["one worker"]) / seconds["two workers"])
+    (small, side), batch = figures["small"], seconds["small frames"][-1]
+    rows += ["", f"{figures['machine']}; {figures['rounds']} rounds.", ""]
+    rows += [
+        f"- Three bands take {bands:.2f} times as long as one.",
+        f"- Two workers of one thread do {figures['shared'][0]} frames {workers:.2f} times as fast as one.",
+        f"- {small} frames of {side} x {side} in one batch: {batch:.1f} s, of which {100 * figures['stages'] / batch:.0f} % from the "
+        "start of reading a frame to its catalog on disk.",
+        "",
+        "| engine | tiles a batch | ms a tile of 512 x 512 |",
+        "| --- | --- | --- |",
+    ]
+    rows += [f"| `{one['engine']}` | {one['batch']} | {one['ms_a_tile']:.1f} |" for one in figures["engines"]]
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    main()
