@@ -7,6 +7,7 @@ benchmarks/table1.py leaves in its output folder, becomes the table; docs/peers.
 benchmarks/peers.py, docs/reliability.json that of benchmarks/reliability.py.
 """
 
+import importlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ PAGES = {
     "docs/weights.in.md": "weights/README.md",
     "docs/table1.in.md": "docs/table1.md",
     "docs/peers.in.md": "docs/peers.md",
+    "docs/scale.in.md": "docs/scale.md",
     "docs/reliability.in.md": "docs/reliability.md",
 }
 
@@ -38,7 +40,7 @@ def filled(text: str) -> str:
         for name in ("examples", "benchmarks"):
             (Path(folder) / name).symlink_to(ROOT / name)
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
-    for fill in (columns, scores, parameters, table1, peers, reliability):
+    for fill in (columns, scores, parameters, table1, peers, reliability, speed, sizes, surveys):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -97,6 +99,28 @@ def reliability() -> str:
     from reliability import FIGURES, markdown
 
     return markdown(json.loads(FIGURES.read_text()))
+
+
+def speed() -> str:
+    """What benchmarks/speed.py timed."""
+    return figures_of("speed", "speed")
+
+
+def sizes() -> str:
+    """What benchmarks/scale.py timed."""
+    return figures_of("sizes", "scale")
+
+
+def surveys() -> str:
+    """What whole surveys cost by docs/speed.json."""
+    return figures_of("speed", "surveys")
+
+
+def figures_of(name: str, benchmark: str) -> str:
+    """docs/NAME.json as the module of benchmarks/ shows it."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    figures = json.loads((ROOT / f"docs/{name}.json").read_text())
+    return importlib.import_module(benchmark).markdown(figures)
 
 
 def columns() -> str:

@@ -13,6 +13,7 @@ from astroyolo_cli.model import engine as engine_module
 from astroyolo_cli.model.checkpoint import Card, load, locate, save
 from astroyolo_cli.model.engine import RUNS, open_engine
 from astroyolo_cli.model.export import export
+from astroyolo_cli.model.graph import onnx_of
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.model.onnx_bytes import varint
 from astroyolo_cli.model.sizes import HEADS
@@ -62,6 +63,25 @@ def test_the_graph_is_the_network_of_every_size(tmp_path, size):
     got = open_engine(tmp_path / "w.safetensors", "onnxruntime")(images)
     for head in wanted:
         np.testing.assert_allclose(got[head], wanted[head], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda tensors: tensors.pop("backbone.stem.0.weight"), "lacks the tensor backbone.stem.0.weight"),
+        (lambda tensors: tensors.update(extra=np.zeros(3, np.float32)), "1 unknown tensors, first extra"),
+        (lambda tensors: tensors.update({"backbone.stem.1.bias": np.zeros(3, np.float32)}), r"is \(3,\), must be \(16,\)"),
+        (lambda tensors: tensors["backbone.stem.1.bias"].fill(np.nan), "NaN"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_refused(tmp_path, change, said):
+    from safetensors.numpy import load_file, save_file
+
+    metadata, tensors = load(locate("nano"))[1].to_metadata(), load_file(locate("nano"))
+    change(tensors)
+    save_file(tensors, tmp_path / "w.safetensors", metadata)
+    with pytest.raises(WeightsError, match=said):
+        onnx_of(tmp_path / "w.safetensors")
 
 
 def test_the_graph_is_valid_onnx(exported):
