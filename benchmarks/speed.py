@@ -37,14 +37,17 @@ def main(output, rounds):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         commands = commands_of(folder)
-        seconds = {what: [] for what in commands}
+        seconds, processor = ({what: [] for what in commands} for _ in range(2))
+        figures = {"seconds": seconds, "processor": processor, "machine": machine(), "load": [], "side": SIDE}
+        figures |= {"small": [SMALL, SMALL_SIDE], "shared": [SHARED, SHARED_SIDE], "engines": time_engines(locate("nano"), 0, print)}
         for number in range(rounds):
             order = list(commands)
             for what in order[number % len(order) :] + order[: number % len(order)]:
-                seconds[what].append(run(*commands[what], folder))
-        figures = {"seconds": seconds, "stages": part_in_stages(folder), "engines": time_engines(locate("nano"), 0, print)}
-    figures |= {"machine": machine(), "rounds": rounds, "side": SIDE, "small": [SMALL, SMALL_SIDE], "shared": [SHARED, SHARED_SIDE]}
-    output.write_text(json.dumps(figures, indent=1) + "\n")
+                elapsed, used = run(*commands[what], folder)
+                seconds[what].append(elapsed)
+                processor[what].append(used)
+            figures |= {"rounds": number + 1, "stages": part_in_stages(folder), "load": [*figures["load"], os.getloadavg()[0]]}
+            output.write_text(json.dumps(figures, indent=1) + "\n")
     click.echo(markdown(figures))
 
 
@@ -82,13 +85,16 @@ def sextractor(frame: str) -> list[str]:
     return ["source-extractor", frame, "-c", str(SHARE / "default.sex"), *(str(w) for k, v in names.items() for w in (f"-{k}", v))]
 
 
-def run(command: list[str], more: dict[str, str], folder: Path) -> float:
-    """Seconds of a process."""
+def run(command: list[str], more: dict[str, str], folder: Path) -> tuple[float, float]:
+    """Seconds of a process, on the clock and of all processors."""
     began = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=os.environ | more, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}: {done.stderr}")
-    return time.perf_counter() - began
+    with (folder / "messages").open("w") as messages:
+        process = subprocess.Popen(command, cwd=folder, env=os.environ | more, stdout=messages, stderr=messages)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if status:
+        raise SystemExit(f"{' '.join(command)}: {(folder / 'messages').read_text()}")
+    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime
 
 
 def part_in_stages(folder: Path) -> float:
@@ -106,15 +112,16 @@ def markdown(figures: dict) -> str:
     """The tables of docs/scale.md."""
     seconds = figures["seconds"]
     peer = np.array(seconds["source-extractor"])
-    rows = ["| whole process | seconds, median | times source-extractor |", "| --- | --- | --- |"]
+    rows = ["| whole process | seconds | times source-extractor | seconds of all processors |", "| --- | --- | --- | --- |"]
     for what in ("source-extractor", "sep", "photutils", "one band", "one band, torch", "three bands", "512 x 512"):
         ours = "AstroYOLO, " * (what not in ("source-extractor", "sep", "photutils"))
         ratio = f"{np.median(np.array(seconds[what]) / peer):.1f}" if what != "512 x 512" else ""
-        rows.append(f"| {ours}{what} | {np.median(seconds[what]):.2f} | {ratio} |")
+        rows.append(f"| {ours}{what} | {np.median(seconds[what]):.2f} | {ratio} | {np.median(figures['processor'][what]):.2f} |")
     bands = np.median(np.array(seconds["three bands"]) / seconds["one band"])
     workers = np.median(np.array(seconds["one worker"]) / seconds["two workers"])
     (small, side), batch = figures["small"], seconds["small frames"][-1]
-    rows += ["", f"{figures['machine']}; {figures['rounds']} rounds.", ""]
+    load = f"a load of {np.mean(figures['load']):.1f}, of which this program's is 1 to 2"
+    rows += ["", f"Medians of {figures['rounds']} rounds; {figures['machine']}, under {load}.", ""]
     rows += [
         f"- Three bands take {bands:.2f} times as long as one.",
         f"- Two workers of one thread do {figures['shared'][0]} frames {workers:.2f} times as fast as one.",

@@ -21,14 +21,14 @@ SECONDS = {
     "three bands": [3.0, 4.5], "512 x 512": [1.5, 1.5], "one worker": [8.0, 8.0], "two workers": [4.0, 4.0], "small frames": [50.0, 40.0],
 }  # fmt: skip
 FIGURES = {"seconds": SECONDS, "machine": "2 cores, a processor", "rounds": 2, "side": 4096, "small": [200, 256], "shared": [8, 1024]}
-FIGURES |= {"stages": 38.0, "engines": [{"engine": "torch", "batch": 4, "ms_a_tile": 20.04}]}
+FIGURES |= {"stages": 38.0, "load": [1.0, 2.0], "processor": SECONDS, "engines": [{"engine": "torch", "batch": 4, "ms_a_tile": 20.04}]}
 
 
 def test_ratios_are_taken_within_a_round():
     from speed import markdown
 
     text = markdown(FIGURES)
-    assert "| AstroYOLO, one band | 2.50 | 2.5 |" in text and "| photutils | 15.50 | 15.5 |" in text
+    assert "| AstroYOLO, one band | 2.50 | 2.5 | 2.50 |" in text and "| photutils | 15.50 | 15.5 | 15.50 |" in text
     assert "Three bands take 1.50 times" in text and "2.00 times as fast" in text and "of which 95 %" in text
     assert "| `torch` | 4 | 20.0 |" in text
 
