@@ -22,7 +22,10 @@ def spread(work: Callable, pieces: Iterable, threads: int = 1) -> list:
 
 def usable() -> int:
     """OMP_NUM_THREADS, as other libraries have it; else the processors that this process may use."""
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdigit() and int(stated) > 0:
-        return int(stated)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return stated() or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def stated() -> int:
+    """OMP_NUM_THREADS, 0 without it: for what has threads of its own and does not heed it."""
+    number = os.environ.get("OMP_NUM_THREADS", "")
+    return int(number) if number.isdigit() else 0

@@ -160,6 +160,15 @@ def test_auto_takes_the_fastest_at_hand(monkeypatch, there, device, chosen):
     assert engine_module.fastest(RUNS[".safetensors"], "auto") == "torch"
 
 
+def test_omp_num_threads_counts_for_every_engine(monkeypatch):
+    seen = {}
+    monkeypatch.setitem(engine_module.ENGINES, "torch", lambda path, device, threads: seen.update(threads=threads))
+    for stated, asked, given in (("3", 0, 3), ("3", 1, 1), ("", 0, 0), ("many", 2, 2)):
+        monkeypatch.setenv("OMP_NUM_THREADS", stated)
+        open_engine(locate("nano"), "torch", threads=asked)
+        assert seen["threads"] == given
+
+
 def test_what_cannot_run_is_said(tmp_path):
     (tmp_path / "network.xml").write_text("none")
     with pytest.raises(AstroYOLOError, match="openvino, or the .safetensors file"):

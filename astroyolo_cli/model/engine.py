@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import AstroYOLOError, WeightsError, reason_of
+from ..threads import stated
 from .checkpoint import Card, load
 from .graph import INPUT, onnx_of
 
@@ -174,7 +175,7 @@ def open_engine(path: Path, engine: str = "auto", device: str = "auto", threads:
     """The first engine at hand that runs the file for ``auto``, else the named one.
 
     Args:
-        threads: of the network; 0 leaves the engine's own choice.
+        threads: of the network; 0 leaves OMP_NUM_THREADS, or else the engine's own choice.
 
     Raises:
         AstroYOLOError: for an unknown engine, one that cannot run the file, or a device that is not there.
@@ -184,7 +185,7 @@ def open_engine(path: Path, engine: str = "auto", device: str = "auto", threads:
     able = RUNS.get(path.suffix.lower(), RUNS[".safetensors"])
     if engine != "auto" and engine not in able:
         raise AstroYOLOError(f"--engine {engine}: cannot run {path.name}; use {' or '.join(able)}, or the .safetensors file")
-    return ENGINES[fastest(able, device) if engine == "auto" else engine](path, device, threads)
+    return ENGINES[fastest(able, device) if engine == "auto" else engine](path, device, threads or stated())
 
 
 def fastest(able: tuple[str, ...], device: str = "auto") -> str:
