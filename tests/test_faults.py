@@ -150,7 +150,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, small_disk):
 
 def quick(*arguments, **options):
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run([sys.executable, "-c", CODE, *map(str, arguments)], text=True, timeout=100, **options)
+    return subprocess.run([sys.executable, "-c", CODE, *map(str, arguments)], text=True, timeout=600, **options)
 
 
 # Pipes, keys, memory
@@ -173,11 +173,11 @@ def test_a_full_standard_output_is_said(tmp_path):
 
 
 def test_ctrl_c_twice_leaves_nothing_partial(tmp_path):
-    for i in range(30):
+    for i in range(80):
         write_frame(tmp_path / "in" / f"f{i}.fits", i)
     out = tmp_path / "out"
     with started("detect", tmp_path / "in" / "*.fits", "-o", out, "--format", "csv") as process:
-        wait_for(lambda: out.is_dir() and len(list(out.glob("*.csv"))) > 1, process)
+        wait_for(lambda: out.is_dir() and list(out.glob("*.csv")), process)
         process.send_signal(signal.SIGINT)
         time.sleep(0.02)
         process.send_signal(signal.SIGINT)
@@ -185,7 +185,7 @@ def test_ctrl_c_twice_leaves_nothing_partial(tmp_path):
     assert process.returncode in (1, 130, -signal.SIGINT) and "Traceback" not in said, said
     assert process.returncode == 130 or not any(name.startswith(".partial") for name in names(out))
     assert quick("detect", tmp_path / "in" / "*.fits", "-o", out, "--format", "csv", "--resume").returncode == 0
-    assert len(list(out.glob("*.csv"))) == 30 and not list(out.glob(".partial*"))
+    assert len(list(out.glob("*.csv"))) == 80 and not list(out.glob(".partial*"))
 
 
 def test_too_little_memory_is_one_line(tmp_path):
@@ -353,7 +353,7 @@ def test_train_killed_at_random_ends_the_same(tmp_path, sg, ds, record_property)
             assert (run / "last.safetensors").read_bytes() == reference
             shutil.rmtree(run)
 
-    for _ in range(KILLS):
+    for _ in range(KILLS // 4 or 1):  # which take longer
         kills += kill_at_random(go_on(), longest, chance, check)
     record_property("kills", kills)
     duration(*go_on())
