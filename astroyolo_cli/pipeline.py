@@ -17,7 +17,7 @@ from .pyramid import with_large_galaxies
 from .read import checksum
 from .remote import RemotePath
 from .star_boxes import with_shared_size
-from .stretch import Background, Stretch, backgrounds, empty_sky, section_rgb
+from .stretch import COARSE, Background, Stretch, backgrounds, empty_sky, section_rgb
 from .tile import USUAL, Tile, fitting_tile, keep_core, merge_seams, tiles
 
 
@@ -96,6 +96,9 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
     if not parts:
         return Detections.empty()
     found = with_shared_size(merge_seams(concatenate(parts), np.concatenate(numbers)), frame.shape)
+
+    if min(frame.shape) < COARSE:  # too narrow for any block of the binned frame
+        return found
 
     def look(images: np.ndarray) -> Detections:
         return next(detections_above(engine, images, settings))

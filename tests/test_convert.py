@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import WeightsError
 from astroyolo_cli.model.checkpoint import load
-from astroyolo_cli.model.convert import convert, unfocused
+from astroyolo_cli.model.convert import convert, read_official, unfocused
 
 # size -> base channels, bottlenecks, depthwise, parameters with 80 classes and entries of the state dict as published
 OFFICIAL = {"nano": (16, 1, True, 912_159, 642), "tiny": (24, 1, False, 5_055_855, 462), "m": (48, 2, False, 25_326_495, 606)}
@@ -262,6 +262,16 @@ def test_cut_and_foreign_files_are_refused_in_one_line(tmp_path, checkpoint, cut
     refused(path, "fetch")
     path.write_text("SIMPLE  = T" * cut)
     refused(path, "fetch")
+
+
+def test_what_pytorch_quotes_of_a_file_is_printable(tmp_path):
+    """Found by the fuzz: a byte order of control characters."""
+    path = tmp_path / "order.pth"
+    torch.save({"a": torch.zeros(2)}, path)
+    path.write_bytes(path.read_bytes().replace(b"little", b"lit\x1ble"))
+    with pytest.raises(WeightsError) as caught:
+        read_official(path)
+    assert str(caught.value).isprintable()
 
 
 def test_outputs_of_another_ending_are_refused_before_the_work(tmp_path, checkpoint):

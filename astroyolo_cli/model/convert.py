@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import WeightsError
+from ..errors import WeightsError, printable
 from ..read import checksum
 from .checkpoint import Card
 from .network import AstroYOLO
@@ -73,7 +73,7 @@ def reason(error: Exception) -> str:
     """The first sentence of what PyTorch says, whose refusals are half a page."""
     if "weights_only" in str(error) or "Unsupported" in str(error):
         return "it would run code"
-    return str(error).strip().split("\n")[0][:100] or type(error).__name__
+    return printable(str(error).strip().split("\n")[0][:100]) or type(error).__name__
 
 
 def recognise_size(official: Tensors, name: str) -> str:
