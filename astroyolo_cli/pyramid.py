@@ -14,14 +14,15 @@ from scipy import ndimage
 
 from .detections import Detections, areas, centers, concatenate, iou
 from .frame import Frame
-from .stretch import COARSE, Background, Stretch, block_means, empty_sky, lupton_rgb, three_channels
+from .stretch import COARSE, Background, Stretch, coarse_blocks, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
 SHOWN = (15, 80)  # pixels to which wide light is binned, from the least to the most
 BRIGHT = 0.5  # times the noise of a pixel, in the mean of all bands, that wide light has
+SAMPLED = 4  # pixels along each axis of a block whose median is taken
 SIDE = 256  # pixels of the window that the network sees
-NARROW = 1 / 3  # part of the light's width up to which sources are parts of a crowd, or a galaxy's pieces
-EXPLAINED = 0.65  # part of the light that lies in their boxes, from which on it is theirs alone
+NARROW = {"star": 1 / 3, "galaxy": 1 / 5}  # parts of the light's width up to which sources are a crowd; wider galaxies may be pieces
+UNEXPLAINED = 0.5  # part of the light outside of their boxes, over what chance would leave there, below which it is theirs alone
 AROUND = 2.0  # pixels beyond its box in which a source's light is its own
 LEAST = 0.35  # part of the light's width that an accepted galaxy has at least
 HALO = 1.5  # half sides of the galaxy's box within which its pieces lie: the box ends at 8 % of the peak
@@ -40,14 +41,14 @@ def with_large_galaxies(found: Detections, frame: Frame, background: dict[str, B
     """
     signal = coarse_frame(frame, background)
     for region in wide_light(signal):
-        if explained(found, signal, region) < EXPLAINED:
+        if unexplained(found, signal, region) > UNEXPLAINED:
             seen = large_galaxy(frame, background, region, look, stretch)
             found = found if seen is None else replaced(found, seen)
     return found.sorted()
 
 
 def coarse_frame(frame: Frame, background: dict[str, Background]) -> np.ndarray:
-    """(H // 8, W // 8) means of blocks, over all bands, above the sky in units of a pixel's noise."""
+    """(H // 8, W // 8) medians of blocks, in the mean of all bands, above the sky in units of a pixel's noise."""
     return sum(coarse_signal(frame.counts[band], background[band]) for band in frame.bands) / len(frame.bands)
 
 
@@ -64,12 +65,16 @@ def wide_light(signal: np.ndarray) -> list[Region]:
     return sorted(boxes, key=lambda box: box[0] + box[1] - box[2] - box[3])
 
 
-def explained(found: Detections, signal: np.ndarray, region: Region) -> float:
-    """The part of a region's light that lies in the boxes of sources much narrower than it."""
+def unexplained(found: Detections, signal: np.ndarray, region: Region) -> float:
+    """The part of a region's light that lies outside of the boxes of sources much narrower than it, over what chance would leave there.
+
+    In a frame full of sources a part of any light lies in their boxes.
+    """
     x0, y0, x1, y1 = region
-    width = max(x1 - x0, y1 - y0)
-    boxes = found.xyxy[(found.xyxy[:, 2:] - found.xyxy[:, :2]).max(axis=1) < NARROW * width]
+    narrow = max(x1 - x0, y1 - y0) * np.where(found.p_galaxy > 0.5, NARROW["galaxy"], NARROW["star"])
+    boxes = found.xyxy[(found.xyxy[:, 2:] - found.xyxy[:, :2]).max(axis=1) < narrow]
     boxes = boxes + np.float32([-AROUND, -AROUND, AROUND, AROUND])
+    by_chance = np.exp(-areas(boxes).sum() / (signal.size * COARSE**2))
     boxes = boxes[(boxes[:, 2:] > [x0, y0]).all(axis=1) & (boxes[:, :2] < [x1, y1]).all(axis=1)]
     middles = (boxes + 0.5) / COARSE - 0.5  # in blocks; those whose middle lies in a box are covered
     first, last = np.ceil(middles[:, :2]).clip(0).astype(int), np.floor(middles[:, 2:]).astype(int) + 1
@@ -78,14 +83,22 @@ def explained(found: Detections, signal: np.ndarray, region: Region) -> float:
         covered[bottom:top, left:right] = True
     rows, columns = (slice(round((low + 0.5) / COARSE), round((high + 0.5) / COARSE)) for low, high in ((y0, y1), (x0, x1)))
     light = np.where(signal[rows, columns] > BRIGHT, signal[rows, columns], 0)
-    return float((light * covered[rows, columns]).sum() / max(light.sum(), 1e-9))
+    return float((light * ~covered[rows, columns]).sum() / max(light.sum(), 1e-9) / by_chance)
 
 
 def coarse_signal(counts, background: Background) -> np.ndarray:
-    """(h, w) means of blocks above the sky, in units of a pixel's noise; 0 where all is bad."""
-    means = block_means(counts)
-    coarse = Background(background.sky_mesh, background.noise_mesh, means.shape)
-    return np.nan_to_num((means - coarse.sky) / coarse.noise, nan=0.0)
+    """(H // 8, W // 8) medians of blocks above the sky in units of a pixel's noise, so that narrow sources vanish; 0 where all is bad."""
+    medians = np.concatenate([medians_of(blocks) for blocks in coarse_blocks(counts)])
+    coarse = Background(background.sky_mesh, background.noise_mesh, medians.shape)
+    return np.nan_to_num((medians - coarse.sky) / coarse.noise, nan=0.0)
+
+
+def medians_of(blocks: np.ndarray) -> np.ndarray:
+    """(h, w) of blocks (h, n, w, n); a bad pixel counts as brighter than all, where half are bad the median is NaN."""
+    h, n, w, _ = blocks.shape
+    middle = n * n // 2
+    ordered = np.partition(blocks.transpose(0, 2, 1, 3).reshape(h, w, n * n), (middle - 1, middle), axis=2)
+    return ordered[:, :, middle - 1 : middle + 1].mean(axis=2)
 
 
 def large_galaxy(frame: Frame, background, region: Region, look, stretch: Stretch) -> Detections | None:
@@ -135,13 +148,21 @@ def binned_rgb(frame: Frame, background, left: int, top: int, factor: int, stret
 
 
 def binned(counts, background: Background | None, rows: slice, columns: slice, place: tuple[int, int], factor: int) -> np.ndarray:
-    """(SIDE, SIDE) float32 block means of a section that begins at ``place`` of the window; above the sky in units of the noise."""
+    """(SIDE, SIDE) float32 blocks of a section that begins at ``place`` of the window, above the sky in units of the noise.
+
+    The median of 16 pixels of each block, evenly spread, so that what is narrow against the block vanishes; by 2 the mean.
+    """
+    step = max(factor // SAMPLED, 1)
+    rows, columns = (slice(part.start + -into % step, part.stop, step) for part, into in zip((rows, columns), place))
+    top, left = (-(-into // step) for into in place)
     part = counts[rows, columns].astype(np.float32)
     if background is not None:
         part = (part - background.section(background.sky_mesh, rows, columns)) / background.section(background.noise_mesh, rows, columns)
-    whole = np.zeros((SIDE * factor, SIDE * factor), np.float32)
-    whole[place[0] : place[0] + part.shape[0], place[1] : place[1] + part.shape[1]] = np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)
-    return whole.reshape(SIDE, factor, SIDE, factor).mean(axis=(1, 3))
+    n = factor // step
+    whole = np.zeros((SIDE * n, SIDE * n), np.float32)
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = np.nan_to_num(part, nan=0.0, posinf=0.0, neginf=0.0)
+    blocks = whole.reshape(SIDE, n, SIDE, n)
+    return medians_of(blocks) if n == SAMPLED else blocks.mean(axis=(1, 3))
 
 
 def replaced(found: Detections, galaxy: Detections) -> Detections:

@@ -187,17 +187,22 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
 
 def block_means(counts) -> np.ndarray:
     """(H // 8, W // 8) float32: of each block of 8 x 8 pixels the mean of every fourth, as far as they are good; else NaN."""
-    rows, columns = (n // COARSE for n in counts.shape)
-    strip, means = 64, []
-    for first in range(0, rows, strip):
-        last = min(first + strip, rows)
-        half = counts[first * COARSE : last * COARSE : 2, : columns * COARSE : 2]
-        blocks = half.reshape(last - first, COARSE // 2, columns, COARSE // 2)
+    means = []
+    for blocks in coarse_blocks(counts):
         good = np.isfinite(blocks)
         number = good.sum(axis=(1, 3), dtype=np.float32)
         total = np.where(good, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
         means.append(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0).astype(np.float32))
     return np.concatenate(means)
+
+
+def coarse_blocks(counts, strip: int = 64) -> Iterator[np.ndarray]:
+    """Strips (h, 4, W // 8, 4) of the frame's blocks of 8 x 8 pixels, of which every fourth pixel is taken."""
+    rows, columns = (n // COARSE for n in counts.shape)
+    for first in range(0, rows, strip):
+        last = min(first + strip, rows)
+        half = counts[first * COARSE : last * COARSE : 2, : columns * COARSE : 2]
+        yield half.reshape(last - first, COARSE // 2, columns, COARSE // 2)
 
 
 def backgrounds(frame: Frame) -> dict[str, Background]:

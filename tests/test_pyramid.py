@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from astroyolo_cli.detections import Detections, centers, iou
-from astroyolo_cli.pyramid import SIDE, binned_rgb, coarse_frame, explained, factors, replaced, wide_light, with_large_galaxies
+from astroyolo_cli.pyramid import SIDE, binned_rgb, coarse_frame, factors, replaced, unexplained, wide_light, with_large_galaxies
 from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb
 from conftest import make_frame, star
 
@@ -37,16 +37,17 @@ def test_wide_light_is_found_where_it_is_and_stars_are_not_wide():
     assert wide_light(coarse_frame(disk_frame(radius=30), backgrounds(frame))) == []
 
 
-def test_light_is_explained_as_far_as_it_lies_in_the_boxes_of_narrow_sources():
+def test_light_is_unexplained_as_far_as_it_lies_outside_of_the_boxes_of_narrow_sources():
     signal = np.zeros((40, 60))
     signal[10:22, 20:40] = 3.0  # 160 x 96 pixels
     region = (159.5, 79.5, 319.5, 175.5)
     half = [((x, y, x + 15, y + 15), 0.9, 0.9) for x in range(160, 240, 16) for y in range(80, 176, 16)]
     whole = half + [((x + 80, *rest[:1], x + 95, *rest[2:]), 0.9, 0.9) for (x, *rest), *_ in half]
-    assert explained(detections(half), signal, region) == pytest.approx(0.5, abs=0.06)
-    assert explained(detections(whole), signal, region) == 1
-    assert explained(detections([((150, 70, 330, 180), 0.9, 0.9)]), signal, region) == 0  # that is the galaxy itself
-    assert explained(Detections.empty(), signal, region) == 0
+    frame_left = np.exp(-30 * 19**2 / (320 * 480))  # what thirty boxes, 2 pixels wider on all sides, leave of a frame by chance
+    assert unexplained(detections(half), signal, region) == pytest.approx(0.5 / frame_left, abs=0.06)
+    assert unexplained(detections(whole), signal, region) == 0
+    assert unexplained(detections([((150, 70, 330, 180), 0.9, 0.9)]), signal, region) == 1  # that is the galaxy itself
+    assert unexplained(Detections.empty(), signal, region) == 1
 
 
 def test_wide_light_is_shown_at_sizes_that_the_network_knows():
@@ -110,8 +111,8 @@ def test_what_the_network_sees_in_the_binned_window_comes_back_in_frame_pixels()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_spiral_of_1200_pixels_is_one_galaxy(seed):
-    """By the embedded weights, among a survey's stars and galaxies."""
+def test_a_spiral_of_1200_pixels_is_one_galaxy(seed, monkeypatch):
+    """By the embedded weights, among stars and galaxies. The end of an arm may be a galaxy of its own, a quarter as wide at most."""
     pytest.importorskip("galsim")
     from astroyolo_cli.frame import Frame
     from astroyolo_cli.model.checkpoint import locate
@@ -121,20 +122,22 @@ def test_a_spiral_of_1200_pixels_is_one_galaxy(seed):
     from astroyolo_cli.simulate.render import render_field
     from astroyolo_cli.simulate.sky import draw_settings
 
+    monkeypatch.setattr("astroyolo_cli.simulate.galaxies.LARGEST", 1000)  # training's galaxies end at 513 pixels
     rng = np.random.default_rng(seed)
-    settings, r50 = draw_settings(rng, 2048), 400.0
-    place = {"x": 1040.0, "y": 1000.0}
+    settings, r50 = draw_settings(rng, 2560), 400.0  # an exponential disk falls to 8 % of its peak at 1.5 half-light radii
+    place = {"x": 1290.0, "y": 1250.0}
     spiral = shape_galaxy(rng, settings, place, magnitude_at_brightness(settings, r50, 3.0), r50, 0.0, smooth=False, edge_on=0.0)
     spiral = replace(spiral, q=0.7, structure=replace(spiral.structure, arms=2, contrast=0.8))
-    field = render_field(rng, settings, [*draw_sources(rng, settings), spiral])
+    field = render_field(rng, settings, [*draw_sources(rng, settings)[:1500], spiral])
     (truth,) = (row.box for row in field.rows if row.source is spiral)
+    assert max(truth[2] - truth[0], truth[3] - truth[1]) > 500
     counts = {band: field.counts[band] for band in "zrg"}
     frame = Frame(counts, {band: ~np.isfinite(image) for band, image in counts.items()}, "r")
     catalog = detect(frame, open_engine(locate("nano"))).catalog
     boxes = np.stack([catalog[name] for name in ("xmin", "ymin", "xmax", "ymax")], 1)
-    large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 250)
-    assert len(large) == 1 and catalog["class"][large[0]] == "galaxy"
-    assert iou(boxes[large].astype(np.float32), np.array([truth], np.float32))[0, 0] > 0.3
     middle, half = (np.array(truth[:2]) + truth[2:]) / 2, (np.array(truth[2:]) - truth[:2]) / 2
     inside = (((centers(boxes) - middle) / half) ** 2).sum(axis=1) < 1
-    assert (inside & (catalog["class"] == "galaxy")).sum() <= 2  # its pieces are not galaxies
+    large = np.flatnonzero(inside & ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 0.5 * max(half)))
+    assert len(large) == 1, boxes[large]
+    assert catalog["class"][large[0]] == "galaxy"
+    assert iou(boxes[large].astype(np.float32), np.array([truth], np.float32))[0, 0] > 0.25
