@@ -264,6 +264,13 @@ def test_cut_and_foreign_files_are_refused_in_one_line(tmp_path, checkpoint, cut
     refused(path, "fetch")
 
 
+@pytest.mark.parametrize("content", [b"\x8a\x02\x00", b"G\x00\x00", b"J\x01", b"\x80\x02(K", b"\x80\x02X\xff\xff\xff\x7f", b"\x80\x95\x00"])
+def test_pickles_cut_in_a_number_are_refused(tmp_path, content):
+    """Found by the fuzz: struct.error and others."""
+    (tmp_path / "cut.pth").write_bytes(content)
+    refused(tmp_path / "cut.pth", "fetch")
+
+
 def test_what_pytorch_quotes_of_a_file_is_printable(tmp_path):
     """Found by the fuzz: a byte order of control characters."""
     path = tmp_path / "order.pth"

@@ -6,7 +6,6 @@ through Focus, ours red, green, blue from 0 to 1 through one 6x6 convolution; YO
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -61,7 +60,9 @@ def read_official(path: Path) -> Tensors:
         if path.stat().st_size > LARGEST:
             raise WeightsError(f"{name}: {path.stat().st_size} bytes, at most {LARGEST}; is it a YOLOX checkpoint?")
         held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # PyTorch's unpickler raises whatever the bytes make it stumble over
         raise WeightsError(f"{name}: not a checkpoint of tensors alone ({reason(error)}); fetch the official yolox_*.pth again") from error
     tensors = held.get("model", held) if isinstance(held, dict) else held
     if not isinstance(tensors, dict) or not all(isinstance(t, torch.Tensor) for t in tensors.values()):

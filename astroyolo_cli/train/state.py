@@ -136,8 +136,6 @@ def keep_previous(path: Path) -> None:
 
 def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> Progress:
     """Raises WeightsError when the checkpoint is cut short or of another run."""
-    import pickle
-
     try:
         saved = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(saved["model"])
@@ -146,8 +144,8 @@ def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> P
         optimizer.load_state_dict(saved["optimizer"])
         scaler.load_state_dict(saved["scaler"])
         return Progress(**saved["progress"])
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # PyTorch's unpickler raises whatever the bytes make it stumble over
+        reason = reason_of(error)
         remedy = f"move {previous(path).name} to its place" if previous(path).exists() else "start anew without --resume"
         raise WeightsError(f"{path}: not a checkpoint of this run ({reason}); {remedy}") from error
 
