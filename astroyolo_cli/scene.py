@@ -1,7 +1,6 @@
 """A frame whose detections are measured block by block, so that memory is bounded by the block and not by the frame.
 
-Where the borders of the blocks lie follows from the frame's shape and its number of bands alone, and a block is held with as many
-pixels around it as the largest stamp reaches: what is measured does not depend on the blocks.
+A block is held with as many pixels around it as the largest stamp reaches: what is measured does not depend on the blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from .frame import Frame
 from .stamps import LARGEST, OWN, Light, Stamps, all_bands, owners
 from .stretch import Background
 
-MOST = 24_000_000  # pixels of all bands that a block has with its margin
+MOST = 24_000_000  # pixels of all bands that a block of a frame read in parts has with its margin
+MOST_WHOLE = 64_000_000  # the same of a frame that is in memory: few blocks, whose margins are measured twice, cost less
 LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 
@@ -35,11 +35,11 @@ class Block:
         return np.flatnonzero((middle >= [x0, y0]).all(axis=1) & (middle < [x1, y1]).all(axis=1))
 
 
-def blocks_of(shape: tuple[int, int], bands: int) -> list[Block]:
-    """Equal blocks that cover the frame (H, W); one where all of it may be held at once."""
-    if shape[0] * shape[1] * bands <= MOST:
+def blocks_of(shape: tuple[int, int], bands: int, most: int) -> list[Block]:
+    """Equal blocks that cover the frame (H, W), of ``most`` pixels of all bands; one where all of it may be held at once."""
+    if shape[0] * shape[1] * bands <= most:
         return [Block(slice(0, shape[0]), slice(0, shape[1]), (-np.inf, -np.inf, np.inf, np.inf))]
-    side = int(np.sqrt(MOST / bands)) - 2 * MARGIN
+    side = int(np.sqrt(most / bands)) - 2 * MARGIN
     down, across = (parts_of(length, -(-length // side)) for length in shape)
     return [Block(rows, columns, (x0, y0, x1, y1)) for rows, y0, y1 in down for columns, x0, x1 in across]
 
@@ -67,7 +67,8 @@ class Scene:
 
     def __init__(self, frame: Frame, sky: dict[str, Background], boxes: np.ndarray, usable: np.ndarray):
         self.frame, self.sky, self.boxes, self.usable = frame, sky, boxes, usable
-        self.blocks = blocks_of(frame.shape, len(frame.bands))
+        most = MOST_WHOLE if all(isinstance(counts, np.ndarray) for counts in frame.counts.values()) else MOST
+        self.blocks = blocks_of(frame.shape, len(frame.bands), most)
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
         self._places: dict[tuple[int, int], tuple[int, dict[str, Light]]] = {}
 

@@ -14,7 +14,7 @@ from astroyolo_cli.stretch import backgrounds
 
 def test_blocks_hold_every_pixel_once_and_their_margins():
     shape = (9000, 7000)
-    blocks = blocks_of(shape, 3)
+    blocks = blocks_of(shape, 3, scene.MOST)
     pixels = np.stack(np.meshgrid(np.arange(0, shape[1], 97), np.arange(0, shape[0], 89)), -1).reshape(-1, 2)
     held = np.concatenate([block.holds(pixels) for block in blocks])
     assert len(blocks) > 4 and sorted(held) == list(range(len(pixels)))
@@ -27,7 +27,7 @@ def test_blocks_hold_every_pixel_once_and_their_margins():
 
 
 def test_a_frame_of_usual_size_is_one_block():
-    assert len(blocks_of((4096, 4096), 1)) == len(blocks_of((2048, 2048), 3)) == 1
+    assert len(blocks_of((4096, 4096), 3, scene.MOST_WHOLE)) == len(blocks_of((2048, 2048), 3, scene.MOST)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +56,8 @@ def crowded():
 def test_blocks_and_the_whole_frame_measure_alike(crowded, monkeypatch):
     frame, found = crowded
     whole = measure(frame, found, backgrounds(frame))
-    monkeypatch.setattr(scene, "MOST", 1_100_000)
-    assert len(blocks_of(frame.shape, 1)) > 12
+    monkeypatch.setattr(scene, "MOST_WHOLE", 1_100_000)
+    assert len(blocks_of(frame.shape, 1, scene.MOST_WHOLE)) > 12
     parts = measure(frame, found, backgrounds(frame))
     assert whole.meta == parts.meta
     for name in whole.colnames:
