@@ -113,7 +113,7 @@ def first_look(scene: Scene, found: Detections, threads: int) -> Look:
     radius = star_width(scene.boxes, found.p_galaxy)
     for block in scene.blocks:
         rows, light = block.holds(centers(scene.boxes)), scene.light(block)
-        fill_shapes(shapes, scene.together(light), rows, boxes, found.p_galaxy, threads)
+        fill_shapes(shapes, scene.light_together(block), rows, boxes, found.p_galaxy, threads)
         flags[rows] |= flags_of_pixels(scene, block, light, rows)
         sound[rows] = sound_stars(found.take(rows), flags[rows]) & np.isfinite(shapes.x_err[rows])
         stars = rows[sound[rows]]

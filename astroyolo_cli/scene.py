@@ -70,6 +70,7 @@ class Scene:
         most = MOST_WHOLE if all(isinstance(counts, np.ndarray) for counts in frame.counts.values()) else MOST
         self.blocks = blocks_of(frame.shape, len(frame.bands), most)
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
+        self._kept_together: tuple[Block | None, Light | None] = (None, None)
         self._places: dict[tuple[int, int], tuple[int, dict[str, Light]]] = {}
 
     @cached_property
@@ -81,9 +82,15 @@ class Scene:
     def light(self, block: Block) -> dict[str, Light]:
         """Every band of a block; the last one is kept."""
         if self._kept[0] is not block:
-            self._kept = (None, {})  # its memory is free before the next is made
+            self._kept, self._kept_together = (None, {}), (None, None)  # its memory is free before the next is made
             self._kept = (block, self.section(block.rows, block.columns))
         return self._kept[1]
+
+    def light_together(self, block: Block) -> Light:
+        """All bands of a block as one; the last one is kept."""
+        if self._kept_together[0] is not block:
+            self._kept_together = (block, self.together(self.light(block)))
+        return self._kept_together[1]
 
     def together(self, light: dict[str, Light]) -> Light:
         noise = [float(np.median(self.sky[band].noise_mesh)) for band in light]
@@ -119,8 +126,7 @@ class Scene:
     def anywhere(self) -> tuple[dict[str, Light | Scattered], Light | Scattered]:
         """The bands, and all together, for a few places all over the frame."""
         if len(self.blocks) == 1:
-            light = self.light(self.blocks[0])
-            return light, self.together(light)
+            return self.light(self.blocks[0]), self.light_together(self.blocks[0])
         gain = {band: self.frame.gain.get(band) or np.inf for band in self.frame.bands}
         return {band: Scattered(self, band, gain[band]) for band in self.frame.bands}, Scattered(self)
 

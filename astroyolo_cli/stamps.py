@@ -110,8 +110,11 @@ def all_bands(light: list[Light], noise: list[float]) -> Light:
     """
     if len(light) == 1:
         return light[0]
-    data = sum(one.data / np.sqrt(one.variance) for one in light) / np.float32(np.sqrt(len(light)))
-    owner = np.minimum.reduce([np.where(one.owner == -2, -2, one.owner) for one in light])
+    data = np.zeros_like(light[0].data)
+    for one in light:
+        data += one.data / np.sqrt(one.variance)
+    data /= np.float32(np.sqrt(len(light)))
+    owner = np.minimum.reduce([one.owner for one in light])  # bands differ where a pixel is bad, -2
     gain = np.sqrt(len(light)) * np.mean([one.gain * typical for one, typical in zip(light, noise)])
     return Light(data, np.ones_like(data), owner, gain, origin=light[0].origin)
 
