@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import OutputError
+from astroyolo_cli.model.checkpoint import load
 from astroyolo_cli.write import WRITERS, is_abandoned, partial_prefix, remove_abandoned, this_host, write
 from conftest import FakeEngine, star, tan_wcs
 from test_train import ds, sg  # noqa: F401  (fixtures)
@@ -348,10 +349,12 @@ def test_train_killed_at_random_ends_the_same(tmp_path, sg, ds, record_property)
     def go_on():
         return [*arguments, "-o", run, *(["--resume"] if (run / "checkpoint.pt").exists() else [])]
 
-    def check():
+    def check():  # it is there after every epoch, whole, and the last one is the run's result
         if (run / "last.safetensors").exists():
-            assert (run / "last.safetensors").read_bytes() == reference
-            shutil.rmtree(run)
+            load(run / "last.safetensors")
+            if (run / "held_out").exists():
+                assert (run / "last.safetensors").read_bytes() == reference
+                shutil.rmtree(run)
 
     for _ in range(KILLS // 4 or 1):  # which take longer
         kills += kill_at_random(go_on(), longest, chance, check)
