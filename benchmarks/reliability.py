@@ -126,7 +126,12 @@ ROWS = (  # title, part of the figures, what was tried, what was lost
     ("hostile and broken files", "hostile", HOSTILE, "{failed} tests failed"),
     ("faults injected", "faults", "{faults}: failing calls, full disks, pipes, signals, too little memory", "{failed} tests failed"),
     ("kills at random moments", "faults", "{kills}, of detect, merge, simulate and train", "{failed} tests failed"),
-    ("properties", "properties", "{tests}, tried on what Hypothesis thinks of", "{failed} tests failed"),
+    (
+        "properties, coordinates, threads",
+        "properties",
+        "{tests} tests, those of properties on what Hypothesis thinks of",
+        "{failed} tests failed",
+    ),
     ("weight files and checkpoints", "weights", "{tests} tests", "{failed} tests failed"),
     ("hours fuzzed", "fuzz", "{hours}, over {readers} readers: {inputs} inputs", "{found} failures"),
     ("soak", "soak", SOAK, "{undone} frames"),
