@@ -51,7 +51,7 @@ def turned_sources(engine, images: np.ndarray) -> Detections:
 def mean_of_odds(p: list[np.ndarray]) -> np.ndarray:
     """(n,) float32 probabilities whose log odds are the means of those given."""
     p = np.clip(np.stack(p).astype(np.float64), 1e-6, 1 - 1e-6)
-    return (1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0)))).astype(np.float32)
+    return probability(np.log(p / (1 - p)).mean(axis=0))
 
 
 def surest_cells(engine, images: np.ndarray, middle: float) -> Detections:

@@ -30,8 +30,7 @@ def check_claims(path: Path) -> None:
         InputError: for numbers of axes, fields or bytes that cannot be, for other archives, and for a packed file that is damaged.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(2)
+        start = first_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({reason_of(error)}); try again later") from error
     if start in FOREIGN:
@@ -49,10 +48,20 @@ def check_claims(path: Path) -> None:
         raise InputError(f"{path}: damaged ({error}); fetch it again") from error
 
 
+def first_bytes(path: Path) -> bytes:
+    """The two that tell how a file is packed."""
+    with path.open("rb") as file:
+        return file.read(2)
+
+
+def is_packed(path: Path) -> bool:
+    """Compressed as a whole: gzip, bzip2, xz."""
+    return first_bytes(path) in OPENERS
+
+
 def unpacked(path: Path):
     """The file, or what is in it where it is packed as a whole."""
-    with path.open("rb") as file:
-        opener = OPENERS.get(file.read(2))
+    opener = OPENERS.get(first_bytes(path))
     if isinstance(path, Path):
         return (opener or open)(path, "rb")
     return opener(path.open("rb")) if opener else path.open("rb")

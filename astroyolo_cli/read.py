@@ -15,7 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from .align import align, pixel_places, same_grid
-from .claims import check_claims, unpacked
+from .claims import check_claims, is_packed, unpacked
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
@@ -226,12 +226,6 @@ def can_be_read_in_parts(hdu, path: Path, window: tuple[slice, slice]) -> bool:
     rows, columns = (part.stop - part.start for part in window)
     plain = abs(hdu.header.get("BITPIX", 0)) in (8, 16, 32, 64)
     return len(hdu.shape) == 2 and rows * columns >= LARGE and plain and not is_packed(path)
-
-
-def is_packed(path: Path) -> bool:
-    """Compressed as a whole: gzip, bzip2, zip."""
-    with path.open("rb") as file:
-        return file.read(2) in (b"\x1f\x8b", b"BZ", b"PK")
 
 
 def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:

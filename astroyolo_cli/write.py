@@ -95,6 +95,12 @@ def written_whole(path: Path):
             partial.unlink(missing_ok=True)
 
 
+def write_text_whole(path: Path, text: str) -> None:
+    """A text file, complete or not at all; raises OutputError if it cannot be written."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def failing_as_output(path: Path):
     """What the system says against writing ``path`` becomes an OutputError."""

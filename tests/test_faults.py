@@ -21,7 +21,8 @@ from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.model.checkpoint import load, read_file
 from astroyolo_cli.write import WRITERS, is_abandoned, partial_prefix, remove_abandoned, this_host, write
-from conftest import FakeEngine, star, tan_wcs
+from conftest import FakeEngine
+from test_batch import write_frame
 from test_train import ds, sg  # noqa: F401  (fixtures)
 
 KILLS = int(os.environ.get("ASTROYOLO_KILLS", "2"))  # of each command
@@ -34,13 +35,6 @@ engine.open_engine = lambda *_: FakeEngine([(20, 30, 36, 46), (5, 5, 20, 19)])
 from astroyolo_cli.cli import main
 main()
 """  # the program with a network that costs nothing
-
-
-def write_frame(path, seed=0, shape=(80, 90)):
-    rng = np.random.default_rng(seed)
-    image = rng.normal(0, 1, shape) + star(shape, 28, 38, 4, 900) + star(shape, 60, 20, 4, 2000)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fits.writeto(path, image.astype(np.float32), tan_wcs().to_header())
 
 
 @pytest.fixture(autouse=True)

@@ -284,11 +284,11 @@ def test_one_tile_is_learned_by_heart(tmp_path, sg):
     model = AstroYOLO("nano").to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, Settings((), "", lr=2e-3))
     first = train_step(model, batch, optimizer, l1=False)
-    for _ in range(150):
+    for _ in range(200):  # one thread sums otherwise than two, and is later
         last = train_step(model, batch, optimizer, l1=False)
     assert last["star_galaxy"] < 0.1 * first["star_galaxy"]
     assert last["objectness"] < 0.2 * first["objectness"]
-    assert last["box"] < 0.75 * first["box"]  # 0.5 to 0.65, as the sums of several threads fall out
+    assert last["box"] < 0.6 * first["box"]
     with torch.no_grad():
         losses = heads_losses(model(batch.images), batch.truth, (512, 512))
     assert torch.isfinite(sum(losses.values()))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError
-from ..write import written_whole
+from ..write import write_text_whole
 from .plots import draw_all
 
 NAMES = ("scores.json", "report.html")
@@ -43,16 +43,13 @@ def write_report(scores: dict, out: Path) -> Path:
     try:
         out.mkdir(exist_ok=True)
         figures = draw_all(scores, out)
-        write_whole(out / "report.html", page(scores, [(title, caption, (out / name).read_bytes()) for name, title, caption in figures]))
-        write_whole(out / "scores.json", json.dumps(plain(scores), indent=1, allow_nan=False) + "\n")
+        write_text_whole(
+            out / "report.html", page(scores, [(title, caption, (out / name).read_bytes()) for name, title, caption in figures])
+        )
+        write_text_whole(out / "scores.json", json.dumps(plain(scores), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error}); free space or choose another place") from error
     return out / "report.html"
-
-
-def write_whole(path: Path, text: str) -> None:
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def plain(value):

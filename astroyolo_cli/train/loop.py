@@ -17,7 +17,7 @@ from ..model.checkpoint import Card, load, locate, save
 from ..model.engine import best_device
 from ..model.network import AstroYOLO, with_p2
 from ..stretch import Stretch
-from ..write import written_whole
+from ..write import write_text_whole
 from .augment import Chances
 from .batches import Batch, Data, batches, groups_of_phase
 from .calibrate import calibrate
@@ -269,8 +269,8 @@ def keep_rows(path: Path, epochs: int) -> None:
     """Without epochs that were finished after the last checkpoint and will be trained again."""
     if path.exists():
         lines = path.read_text().splitlines(keepends=True)
-        with written_whole(path) as partial:
-            partial.write_text("".join(lines[:1] + [line for line in lines[1:] if line[:1].isdigit() and int(line.split(",")[0]) < epochs]))
+        kept = [line for line in lines[1:] if line[:1].isdigit() and int(line.split(",")[0]) < epochs]
+        write_text_whole(path, "".join(lines[:1] + kept))
 
 
 def card_of(settings: Settings, data: Data, size: str) -> Card:

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import OutputError, WeightsError, reason_of
 from ..model.network import AstroYOLO
-from ..write import written_whole
+from ..write import write_text_whole
 
 
 @dataclass(frozen=True)
@@ -151,5 +151,4 @@ def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> P
 
 
 def save_settings(settings: Settings, run: Path) -> None:
-    with written_whole(run / "settings.json") as partial:
-        partial.write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    write_text_whole(run / "settings.json", json.dumps(asdict(settings), indent=2) + "\n")
