@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from .detections import Detections, concatenate
-from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid_of, detections_of_images, probability
+from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid_of, detections_of_images, log_odds, probability
 
 LOWEST = 0.02  # score of a view down to which detections are looked at
 MOST_BOXES = 300
 TURNS = 4  # a galaxy is what it is, however it is turned
+TURNED = "smooth_disk_turned"  # the calibration of the mean of all turns, which is less sure than it is right
 REACHES = (0.5, 1.0, np.inf)  # parts of a box's half sides within which it holds the middle
 
 
@@ -38,20 +39,15 @@ def central_sources(engine, images: np.ndarray, off_centre: float = 0.0) -> Dete
 
 
 def turned_sources(engine, images: np.ndarray) -> Detections:
-    """One source a picture, the mean of what is said of its four quarter turns; the box and the score are those of the first.
+    """One source a picture, the calibrated mean of what is said of its four quarter turns; the box and the score are those of the first.
 
     Args:
         images: (B, 3, side, side) float32, side a multiple of 32, the source in the centre.
     """
     looks = [central_sources(engine, np.ascontiguousarray(np.rot90(images, turn, (2, 3)))) for turn in range(TURNS)]
-    p_galaxy, p_disk = (mean_of_odds([getattr(look, name) for look in looks]) for name in ("p_galaxy", "p_disk"))
-    return replace(looks[0], p_galaxy=p_galaxy, p_disk=p_disk)
-
-
-def mean_of_odds(p: list[np.ndarray]) -> np.ndarray:
-    """(n,) float32 probabilities whose log odds are the means of those given."""
-    p = np.clip(np.stack(p).astype(np.float64), 1e-6, 1 - 1e-6)
-    return probability(np.log(p / (1 - p)).mean(axis=0))
+    galaxy, disk = (log_odds(np.stack([getattr(look, name) for look in looks])).mean(axis=0) for name in ("p_galaxy", "p_disk"))
+    p_disk = probability(disk, engine.card.calibration.get(TURNED, UNCALIBRATED))
+    return replace(looks[0], p_galaxy=probability(galaxy), p_disk=p_disk)
 
 
 def surest_cells(engine, images: np.ndarray, middle: float) -> Detections:

@@ -97,11 +97,16 @@ def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
     height, width = frame.shape
     if not frame.stretched:
         return window_rgb(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch, WINDOW)
+    return shrunk_middle(section_rgb(frame, {}, stretch))
+
+
+def shrunk_middle(rgb: np.ndarray) -> np.ndarray:
+    """(3, SHOWN, SHOWN) float32 of the middle of a picture (3, height, width)."""
     from PIL import Image
 
+    height, width = rgb.shape[1:]
     side = min(MIDDLE, height, width)
     left, top = (width - side) / 2, (height - side) / 2
-    rgb = section_rgb(frame, {}, stretch)
     planes = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in rgb]
     box = (left, top, left + side, top + side)
     how = Image.Resampling.BOX if side > SHOWN else Image.Resampling.BILINEAR

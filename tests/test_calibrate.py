@@ -5,7 +5,7 @@ import pytest
 
 from astroyolo_cli.model.checkpoint import Calibration
 from astroyolo_cli.model.decoding import probability
-from astroyolo_cli.train.calibrate import Opinions, fit_temperature, match
+from astroyolo_cli.train.calibrate import Opinions, fit_line, fit_temperature, match
 
 
 def opinions(temperature, n=40_000, seed=0):
@@ -27,7 +27,17 @@ def test_calibrated_probabilities_are_frequencies():
         assert data.truth[here].mean() == pytest.approx(p[here].mean(), abs=0.03)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_slope_and_offset_are_found_whatever_the_classes_numbers(share):
+    """Two Gaussians of width s, m above and below c: the odds of equal classes are (x - c) 2 m / s^2."""
+    rng = np.random.default_rng(3)
+    truth = rng.random(100_000) < share
+    fitted = fit_line(Opinions(rng.normal(np.where(truth, 0.7 + 1.5, 0.7 - 1.5), 1.2), truth))
+    assert (fitted.temperature, fitted.offset) == (pytest.approx(1.2**2 / (2 * 1.5), rel=0.05), pytest.approx(0.7, abs=0.05))
+
+
 def test_one_sided_data_change_nothing():
+    assert fit_line(Opinions(np.array([1.0, 2.0]), np.array([True, True]))) == Calibration()
     assert fit_temperature(Opinions(np.array([1.0, 2.0]), np.array([True, True]))) == Calibration()
 
 

@@ -85,8 +85,7 @@ def detections_of_tile(
 
 def calibrated(found: Detections, calibration: dict[str, Calibration], min_score: float) -> Detections:
     """Scores as probabilities, after all that overlaps and views do to them; the sources that reach ``min_score``."""
-    clipped = np.clip(found.score.astype(np.float64), 1e-9, 1 - 1e-9)
-    score = probability(np.log(clipped / (1 - clipped)), calibration.get("detection", UNCALIBRATED))
+    score = probability(log_odds(found.score), calibration.get("detection", UNCALIBRATED))
     return Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(score >= min_score)
 
 
@@ -109,6 +108,12 @@ def boxes_of(raw: np.ndarray, corners: np.ndarray, strides: np.ndarray) -> np.nd
 def logit(probability: float) -> float:
     """Of 0 to 1; minus infinity for 0."""
     return float(np.log(probability / (1 - probability))) if 0 < probability < 1 else np.inf * (probability - 0.5)
+
+
+def log_odds(p: np.ndarray) -> np.ndarray:
+    """float64 of probabilities of any shape, kept a little above 0 and below 1."""
+    p = np.clip(p.astype(np.float64), 1e-9, 1 - 1e-9)
+    return np.log(p / (1 - p))
 
 
 def probability(logits: np.ndarray, calibration: Calibration = UNCALIBRATED) -> np.ndarray:
