@@ -15,7 +15,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from .align import align, pixel_places, same_grid
+from .apart import read_apart
 from .claims import check_claims, is_packed, unpacked
+from .compressed import check_compressed, must_be_apart
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
@@ -159,6 +161,7 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: 
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
         check_size(image, path)
+        number = next(i for i, other in enumerate(hdus) if other is image)
         header = readable(image.header)
         if cut is None:
             window = slice(0, image.shape[-2]), slice(0, image.shape[-1])
@@ -166,8 +169,11 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: 
             window = cut.window(wcs_of(header)[0], image.shape[-2:], path)
             header = cut_header(header, window)
         if in_parts and can_be_read_in_parts(image, path, window):
-            return rows_of(path, next(i for i, other in enumerate(hdus) if other is image), window), header
-        data = np.asarray(image.data if cut is None else image.section[(..., *window)])
+            return rows_of(path, number, window), header
+        if must_be_apart(image):
+            data = read_apart(path, number, window)
+        else:
+            data = np.asarray(image.data if cut is None else image.section[(..., *window)])
     if data.dtype.kind not in "fiu":
         raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
     return as_counts(squeezed(data, path)), header
@@ -225,7 +231,7 @@ def can_be_read_in_parts(hdu, path: Path, window: tuple[slice, slice]) -> bool:
     """Large enough, numbers, and in a file that one can skip about in."""
     rows, columns = (part.stop - part.start for part in window)
     plain = abs(hdu.header.get("BITPIX", 0)) in (8, 16, 32, 64)
-    return len(hdu.shape) == 2 and rows * columns >= LARGE and plain and not is_packed(path)
+    return len(hdu.shape) == 2 and rows * columns >= LARGE and plain and not is_packed(path) and not must_be_apart(hdu)
 
 
 def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
@@ -288,7 +294,7 @@ def is_image(hdu) -> bool:
 
 
 def check_size(hdu, path: Path) -> None:
-    """Before anything is allocated: the header's claim against reason and, where plain, the file's length."""
+    """Before anything is allocated: the header's claim against reason and the file's length, or the tiles' streams."""
     pixels = int(np.prod([int(n) for n in hdu.shape], dtype=object))
     if pixels > MOST_PIXELS:
         raise InputError(
@@ -297,6 +303,8 @@ def check_size(hdu, path: Path) -> None:
     plain = path.suffix.lower() in (".fits", ".fit", ".fts") and not isinstance(hdu, fits.CompImageHDU)
     if plain and not is_packed(path) and pixels * abs(hdu.header["BITPIX"]) // 8 > path.stat().st_size:
         raise InputError(f"{path}: truncated, {path.stat().st_size} bytes for an image of {pixels} pixels; fetch it again")
+    if isinstance(hdu, fits.CompImageHDU):
+        check_compressed(hdu, path)
 
 
 def squeezed(data: np.ndarray, path: Path) -> np.ndarray:

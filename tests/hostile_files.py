@@ -37,9 +37,13 @@ def plain_fits(pixels=None, header=None) -> bytes:
     return fits_bytes(fits.PrimaryHDU(image() if pixels is None else pixels, tan_wcs(25, 20).to_header() if header is None else header))
 
 
-def tile_compressed(kind: str) -> bytes:
+def tile_compressed(kind: str, **options) -> bytes:
     pixels = np.round(10 * image()).astype(np.int32)
-    return fits_bytes(fits.PrimaryHDU(), fits.CompImageHDU(pixels, tan_wcs(25, 20).to_header(), compression_type=kind))
+    return packed_tiles(pixels, compression_type=kind, **options)
+
+
+def packed_tiles(pixels: np.ndarray, **options) -> bytes:
+    return fits_bytes(fits.PrimaryHDU(), fits.CompImageHDU(pixels, tan_wcs(25, 20).to_header(), **options))
 
 
 def picture(kind: str, mode: str = "L", **options) -> bytes:
@@ -71,7 +75,7 @@ def sound() -> dict[str, bytes]:
 
 def hostile() -> Iterator[tuple[str, bytes]]:
     """Name of a file, and what is in it."""
-    for part in (cut, flipped, carded, tile_carded, filled, broken_wcs, disguised, bombs, structures):
+    for part in (cut, flipped, carded, tile_carded, tile_damaged, filled, broken_wcs, disguised, bombs, structures):
         yield from ((f"{part.__name__}-{name}", content) for name, content in part())
 
 
@@ -177,6 +181,60 @@ def tile_carded():
     for key, values in TILE_CARDS.items():
         for number, value in enumerate(values):
             yield f"{key}-{number}.fits.fz", primary + with_card(packed, key, value)
+
+
+def tile_damaged():
+    """Compressed tiles that would have their decoder write or read where it must not, or for hours."""
+    rice, gzipped, plio, hcompress = (tile_compressed(kind) for kind in ("RICE_1", "GZIP_1", "PLIO_1", "HCOMPRESS_1"))
+    for name, tile, number, offset in (
+        ("long", 3, 99_999, 0), ("negative", 3, -1, 0), ("far", 3, 40, 2**31 - 1), ("before", 3, 40, -5000), ("short", 3, 3, 0),
+        ("none", 3, 0, 0),
+    ):  # fmt: skip
+        yield f"{name}-rice.fits.fz", with_descriptor(rice, tile, number, offset)
+    yield "long-plio.fits.fz", with_descriptor(plio, 0, 99_999, 0)
+    yield "short-plio.fits.fz", with_descriptor(plio, 0, 4, 0)
+    yield "short-hcompress.fits.fz", with_descriptor(hcompress, 0, 20, 0)
+    shared = rice
+    for tile in range(SHAPE[0]):
+        shared = with_descriptor(shared, tile, 1000, 0)
+    yield "shared-rice.fits.fz", shared
+    for name, place, values in (
+        ("magic", 0, (0x1F8B,)), ("rows", 4, (20_000,)), ("columns", 8, (20_000,)), ("no-rows", 4, (0,)), ("negative", 2, (0xFFFF, 0xFFF0)),
+        ("swapped", 2, (0, 50, 0, 16)), ("all", 2, (0x7FFF, 0xFFFF, 0x7FFF, 0xFFFF)),
+    ):  # fmt: skip
+        yield f"{name}-hcompress.fits.fz", with_words(hcompress, place, values)
+    for name, place, values in (
+        ("longer", 6, (32_767,)), ("longest", 6, (32_767, 32_767)), ("begins-before", 2, (0x8000,)), ("old-longer", 4, (32_767,)),
+    ):  # fmt: skip
+        yield f"{name}-plio.fits.fz", with_words(plio, place, values)
+    yield "last-word-plio.fits.fz", with_words(plio, 6, (9, 0, 0, 0, 0, 0x1001))
+    floats = packed_tiles(image(), compression_type="RICE_1", quantize_method=1, dither_seed=7)
+    for number, value in enumerate(("-1", "-9000", "10001", "99999999999", "'x'", "1.5")):
+        yield f"dither-{number}.fits.fz", floats[:BLOCK] + with_card(floats[BLOCK:], "ZDITHER0", value)
+    for key, value in (("BYTEPIX", "8"), ("BLOCKSIZE", "0"), ("BLOCKSIZE", "-32"), ("BLOCKSIZE", "2147483647"), ("BLOCKSIZE", "32.0")):
+        yield f"{key}{value}.fits.fz", rice[:BLOCK] + with_card(rice[BLOCK:], "ZVAL1" if key == "BLOCKSIZE" else "ZVAL2", value)
+    for key, value in (("THEAP", "0"), ("THEAP", "2000"), ("THEAP", "-320"), ("PCOUNT", "3"), ("ZCMPTYPE", "'PLIO_1'"), ("ZTILE1", "25")):
+        yield f"{key}{value.strip(chr(39))}.fits.fz", rice[:BLOCK] + with_card(rice[BLOCK:], key, value)
+    yield "as-plio.fits.fz", gzipped[:BLOCK] + with_card(gzipped[BLOCK:], "ZCMPTYPE", "'PLIO_1'")
+
+
+def data_start(whole: bytes) -> int:
+    """Of the first extension."""
+    with fits.open(io.BytesIO(whole), disable_image_compression=True) as hdus:
+        return hdus[1].fileinfo()["datLoc"]
+
+
+def with_descriptor(whole: bytes, tile: int, number: int, offset: int) -> bytes:
+    """A tile's stream is said to have that many elements and to lie there, in a table of one column."""
+    place = data_start(whole) + 8 * tile
+    return whole[:place] + struct.pack(">ii", number, offset) + whole[place + 8 :]
+
+
+def with_words(whole: bytes, place: int, values: tuple[int, ...]) -> bytes:
+    """The heap's 16-bit words from that byte on, in a table of one column."""
+    with fits.open(io.BytesIO(whole), disable_image_compression=True) as hdus:
+        place += data_start(whole) + hdus[1].header["NAXIS1"] * hdus[1].header["NAXIS2"]
+    return whole[:place] + struct.pack(f">{len(values)}H", *values) + whole[place + 2 * len(values) :]
 
 
 def filled():
@@ -297,6 +355,20 @@ def bombs():
     sides = with_card(with_card(packed[BLOCK:], "ZNAXIS1", "90000"), "ZNAXIS2", "90000")
     yield "tiles.fits.fz", packed[:BLOCK] + sides
     yield "one-tile.fits.fz", packed[:BLOCK] + with_card(with_card(sides, "ZTILE1", "90000"), "ZTILE2", "90000")
+    yield "gzip-tile.fits.fz", unfolding_tile()
+
+
+def unfolding_tile() -> bytes:
+    """A tile of 2000 pixels whose gzip stream holds 2 GB."""
+    stream = gzip.compress(bytes(20_000_000), mtime=0) * 100
+    whole = with_descriptor(tile_compressed("GZIP_1", tile_shape=SHAPE), 0, len(stream), 0)
+    start = data_start(whole)
+    return (
+        whole[:BLOCK]
+        + with_card(whole[BLOCK:start], "PCOUNT", str(len(stream)))
+        + whole[start : start + 8]
+        + stream.ljust(BLOCK * 700, b"\0")
+    )
 
 
 def png_of(width: int, height: int) -> bytes:

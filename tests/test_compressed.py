@@ -1,0 +1,130 @@
+"""Tile-compressed images: sound ones are read by every codec, what their decoders would stumble over is refused before."""
+
+import gzip
+import os
+import random
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from astroyolo_cli.apart import read_apart
+from astroyolo_cli.errors import InputError
+from astroyolo_cli.inputs import resolve
+from astroyolo_cli.read import read_field
+from astroyolo_cli.region import Region
+from hostile_files import BLOCK, SHAPE, image, packed_tiles, tile_compressed, tile_damaged, with_card, with_words
+
+pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
+CODECS = ("RICE_1", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS")
+
+
+def read(path, **options):
+    frame = read_field(resolve([str(path)])[0], **options)
+    return frame.counts[frame.reference]
+
+
+def saved(folder, content: bytes):
+    path = folder / "a.fits.fz"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("shape", [(16, 50), (8, 25), SHAPE])
+def test_the_pixels_are_those_that_were_written(tmp_path, codec, shape):
+    pixels = np.round(10 * image()).astype(np.int32)
+    path = saved(tmp_path, packed_tiles(pixels, compression_type=codec, tile_shape=shape))
+    np.testing.assert_array_equal(read(path), pixels)
+    np.testing.assert_array_equal(read(path, region=Region("10:30,5:25", (10, 30, 5, 25))), pixels)  # the margin is the rest of it
+
+
+@pytest.mark.parametrize("codec", CODECS[:4])
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32])
+def test_integers_of_every_width(tmp_path, codec, kind):
+    pixels = np.clip(np.round(image()), 0, 255).astype(kind)
+    np.testing.assert_array_equal(read(saved(tmp_path, packed_tiles(pixels, compression_type=codec))), pixels)
+
+
+@pytest.mark.parametrize("method", [-1, 1, 2])
+@pytest.mark.parametrize("codec", ["RICE_1", "GZIP_2", "HCOMPRESS_1"])
+def test_quantised_floats_are_as_astropy_reads_them(tmp_path, codec, method):
+    path = saved(tmp_path, packed_tiles(image(), compression_type=codec, quantize_method=method, dither_seed=10_000))
+    with fits.open(path) as hdus:
+        np.testing.assert_array_equal(read(path), hdus[1].data)
+    assert np.abs(read(path) - image()).max() < 0.5
+
+
+def test_tiles_that_do_not_quantise_lie_in_another_column(tmp_path):
+    """A row that is a ramp has no noise to quantise by."""
+    pixels = image()
+    pixels[5] = np.arange(SHAPE[1])
+    path = saved(tmp_path, packed_tiles(pixels, compression_type="RICE_1"))
+    with fits.open(path, disable_image_compression=True) as hdus:
+        assert len(hdus[1].data["GZIP_COMPRESSED_DATA"][5]) > 0
+    np.testing.assert_array_equal(read(path)[5], pixels[5])
+
+
+@pytest.mark.parametrize("codec", ["RICE_1", "PLIO_1", "HCOMPRESS_1"])
+def test_a_compressed_image_may_be_packed_again(tmp_path, codec):
+    path = tmp_path / "a.fits.gz"
+    path.write_bytes(gzip.compress(tile_compressed(codec)))
+    np.testing.assert_array_equal(read(path), np.round(10 * image()))
+
+
+DAMAGED = dict(tile_damaged())
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_decoders_stumble_over_is_refused(tmp_path, name):
+    path = saved(tmp_path, DAMAGED[name])
+    with pytest.raises(InputError) as refused:
+        read(path)
+    assert str(refused.value).startswith(f"{path}: ") and str(refused.value).isprintable() and len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("codec", ["RICE_1", "GZIP_1", "PLIO_1"])
+def test_damage_anywhere_is_refused_or_read(tmp_path, codec):
+    """The process goes on; bytes of header, descriptors and streams are changed at random, more of them where streams begin."""
+    whole, chance = tile_compressed(codec), random.Random(codec)
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(chance.choice([1, 2, 30])):
+            changed[chance.randrange(BLOCK, len(whole))] = chance.choice([0, 255, chance.randrange(256)])
+        try:
+            read(saved(tmp_path, bytes(changed)))
+        except InputError as error:
+            assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("place, value", [(4, 20_000), (8, 20_000), (4, 0)])
+def test_a_decoder_that_dies_is_one_line(tmp_path, place, value):
+    """Without the check before it: sides of a stream that are not those of its tile, which end in another process."""
+    path = saved(tmp_path, with_words(tile_compressed("HCOMPRESS_1"), place, (value,)))
+    with pytest.raises(RuntimeError) as died:
+        read_apart(path, 1, (slice(0, SHAPE[0]), slice(0, SHAPE[1])))
+    assert str(died.value).isprintable()
+
+
+def test_modules_of_the_folder_are_not_run_by_the_other_process(tmp_path, monkeypatch):
+    path = saved(tmp_path, tile_compressed("HCOMPRESS_1"))
+    for name in ("numpy.py", "astropy.py", "io.py"):
+        (tmp_path / name).write_text("open('ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    read(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_other_codecs_are_named(tmp_path):
+    whole = tile_compressed("RICE_1")
+    path = saved(tmp_path, whole[:BLOCK] + with_card(whole[BLOCK:], "ZCMPTYPE", "'BROTLI'"))
+    with pytest.raises(InputError, match="BROTLI"):
+        read(path)
+
+
+def test_large_gzip_tiles_are_read(tmp_path):
+    """Whose streams could unfold to more than memory has, and do not."""
+    pixels = np.random.default_rng(0).integers(0, 2**31, (400, 400)).astype(np.int32)
+    path = saved(tmp_path, packed_tiles(pixels, compression_type="GZIP_1", tile_shape=(400, 400)))
+    assert os.path.getsize(path) > 600_000
+    np.testing.assert_array_equal(read(path), pixels.astype(np.float32))
