@@ -1,24 +1,34 @@
 """Coverage-guided fuzz of all that reads strangers' files: python benchmarks/fuzz.py [--minutes 2 | --hours 1] (needs astroyolo[fuzz]).
 
-Each reader gets an equal part of the time in a process of its own. An input must be read or refused by an AstroYOLOError, within 20
-seconds and 3 GB; what is not is left in runs/fuzz and becomes a file of tests/hostile_files.py.
+Each reader gets an equal part of the time in processes of their own. An input must be read or refused by an AstroYOLOError, within 20
+seconds and 3 GB; what is not is left in runs/fuzz and becomes a file of tests/hostile_files.py. A process that hangs, or does not end with
+its share, is killed with all that it began, and an input that it hung at is kept.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST = 40_000  # bytes of an input
-BEGIN_AND_END = 300  # seconds that a process may take beside its share
-LIMITS = ("-rss_limit_mb=3000", "-timeout=20", f"-max_len={MOST}", "-print_final_stats=1")
+BEGIN, GRACE = 120, 30  # seconds that a process may take to its first input, and to end after its share
+STUCK = 25  # seconds at one input, after which its process has not even ended by itself
+LOOK = 0.5  # seconds between two looks at it
+MOST_FOUND = 5  # failures of a reader, after which the rest of its share is let go
+LIMITS = ("-rss_limit_mb=3000", "-timeout=20", "-report_slow_units=20", f"-max_len={MOST}", "-print_final_stats=1")
 TARGETS = {"fits": ".fits", "gzip": ".fits.gz", "tiles": ".fits.fz", "png": ".png", "tiff": ".tif", "votable": ".vot", "csv": ".csv"}
 TARGETS |= {"table": "-table.fits", "weights": ".safetensors", "checkpoint": ".pt"}
 
@@ -32,7 +42,7 @@ def main() -> None:
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given, rest = parser.parse_known_args()
     if given.one:
-        fuzz(given.one, rest)
+        fuzz(given.one, Path(rest[0]), rest[1:])
         return
     names = given.target or list(TARGETS)
     seconds = 3600 * given.hours if given.hours else 60 * given.minutes
@@ -48,28 +58,75 @@ def run(name: str, seconds: float, output: Path) -> dict:
         folder.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(seeds(name)):
         (corpus / f"seed{number}").write_bytes(content)
-    options = [f"-max_total_time={max(round(seconds), 1)}", f"-artifact_prefix={found}/", *LIMITS]
-    command = [sys.executable, __file__, "--one", name, str(corpus), *options]
-    log = output / name / "log.txt"
-    with log.open("w") as file:
-        status = ended(subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONPATH": path_of_tests()}), seconds)
-    said = log.read_text(errors="replace")
-    tried = re.findall(r"number_of_executed_units: (\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or [0]
-    result = {"seconds": round(seconds), "inputs": int(tried[-1]), "found": sorted(path.name for path in found.iterdir())}
-    if status and not result["found"]:
-        result["found"] = [f"{status}: {log}"]
-    print(f"{name}: {result['inputs']} inputs in {result['seconds']} s, {len(result['found'])} failures", flush=True)
+    spent, tried, wrong, old = 0.0, 0, [], set(found.iterdir())
+    with (output / name / "log.txt").open("w") as log:
+        while spent < seconds - 1 and len(wrong) < MOST_FOUND:
+            one = go_on(name, seconds - spent, output / name, log)
+            spent, tried = spent + max(one.seconds, 1), tried + one.inputs
+            wrong += [f"{one.wrong}: {log.name}"] if one.wrong else []
+    files = sorted(path.name for path in set(found.iterdir()) - old)
+    result = {"seconds": round(spent), "inputs": tried, "found": files or wrong}
+    print(f"{name}: {tried} inputs in {result['seconds']} s, {len(result['found'])} failures", flush=True)
     return result
 
 
-def ended(process: subprocess.Popen, seconds: float) -> str:
-    """What was wrong with the end of a run; nothing if all was well."""
-    try:
-        status = process.wait(seconds + BEGIN_AND_END)
-        return f"exit status {status}" if status else ""
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return "did not end"
+@dataclass(frozen=True)
+class Ended:
+    """A fuzzing process that is no more: seconds from its first input on, inputs, and what was wrong, if anything was."""
+
+    seconds: float
+    inputs: int
+    wrong: str
+
+
+def go_on(name: str, seconds: float, folder: Path, log) -> Ended:
+    """A process that fuzzes until its time is over or something is found."""
+    options = [f"-max_total_time={max(round(seconds), 1)}", f"-artifact_prefix={folder / 'found'}/", *LIMITS]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as place:
+        current = Path(place) / f"input{TARGETS[name]}"
+        command = [sys.executable, __file__, "--one", name, str(current), str(folder / "corpus"), *options]
+        start = Path(log.name).stat().st_size
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+        took, wrong = watched(process, seconds, current)
+        if wrong.startswith("hung"):
+            shutil.copy(current, folder / "found" / f"hang-{hashlib.sha1(current.read_bytes()).hexdigest()}")
+    said = Path(log.name).read_bytes()[start:].decode(errors="replace")
+    tried = re.findall(r"number_of_executed_units: (\d+)", said) or re.findall(r"^#(\d+)", said, re.M) or [0]
+    return Ended(took, int(tried[-1]), wrong)
+
+
+def watched(process: subprocess.Popen, seconds: float, current: Path) -> tuple[float, str]:
+    """Seconds since its first input, and what was wrong; it is killed with all that it began, where it does not end by itself.
+
+    Who is late, but at another input all the time, has only more seeds than time.
+    """
+    since, most, wrong = time.monotonic(), BEGIN, ""
+    while process.poll() is None:
+        if most == BEGIN and current.exists():
+            since, most = time.monotonic(), seconds + GRACE
+        if age(current) > STUCK:
+            wrong = f"hung, {age(current):.0f} s at one input"
+        if wrong or time.monotonic() - since > most:
+            break
+        time.sleep(LOOK)
+    killed = process.poll() is None
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    status = process.wait()
+    if most == BEGIN and killed:
+        wrong = "did not begin"
+    return time.monotonic() - since, wrong or (f"exit status {status}" if status and not killed else "")
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was written; 0 before that."""
+    with suppress(FileNotFoundError):
+        return max(time.time() - path.stat().st_mtime, 0)
+    return 0
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": path_of_tests()}
 
 
 def path_of_tests() -> str:
@@ -123,16 +180,13 @@ def small_weights() -> bytes:
     return save({"a": torch.zeros(2)}, metadata=Card(size="nano").to_metadata())
 
 
-def fuzz(name: str, arguments: list[str]) -> None:
-    """Try inputs for ever; libFuzzer's options say how long."""
+def fuzz(name: str, path: Path, arguments: list[str]) -> None:
+    """Try inputs, each written to ``path``, for ever; libFuzzer's options say how long."""
     import atheris
 
     with atheris.instrument_imports(include=["astroyolo_cli", "astropy.io.fits", "astropy.io.votable", "PIL", "safetensors"]):
         read = reader(name)
     from astroyolo_cli.errors import AstroYOLOError
-
-    folder = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    path = Path(folder) / f"input{TARGETS[name]}"
 
     def try_one(content: bytes) -> None:
         path.write_bytes(content)

@@ -75,6 +75,7 @@ def tested(name: str, kills: int) -> dict:
 def fuzzed(minutes: float) -> dict:
     """The fuzz of all readers."""
     folder = ROOT / "runs/fuzz"
+    (folder / "fuzz.json").unlink(missing_ok=True)  # so that no old figures stand for a run that failed
     subprocess.run([sys.executable, str(ROOT / "benchmarks/fuzz.py"), "--minutes", str(minutes), "-o", str(folder)], check=False)
     targets = json.loads((folder / "fuzz.json").read_text())
     return {
