@@ -122,11 +122,18 @@ def run_batch(
     with failing_as_output(manifest), manifest.open("ab", buffering=0) as file:  # to append is safe beside another process
         file.write(b"\n" if ends_in_the_middle(manifest) else b"")
         for entry in run_jobs(left, recipe, workers, scheduler):
-            file.write((json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
-            os.fsync(file.fileno())
+            append(file, entry)
             counts[entry["status"]] += 1
             tell(entry)
     return counts
+
+
+def append(file, entry: dict) -> None:
+    """A line of the manifest, whole and on disk, or OSError: the system may take a part of it, and say only then that there is no room."""
+    line = (json.dumps(entry, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+    while line:
+        line = line[file.write(line) :]
+    os.fsync(file.fileno())
 
 
 def ends_in_the_middle(path: Path) -> bool:

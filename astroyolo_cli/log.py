@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import AstroYOLOWarning, printable
+from .errors import AstroYOLOWarning, printable, reason_of
 
 
 class Log:
@@ -46,4 +46,13 @@ def field_log(path: Path | None):
             warnings.showwarning = noted
             yield log
     finally:
+        save(path, log)
+
+
+def save(path: Path, log: Log) -> None:
+    """A log that cannot be written is a warning: it is not what the field was done for."""
+    try:
         path.write_text("\n".join(log.lines) + "\n", encoding="utf-8")
+    except OSError as error:
+        note = f"{path}: the log cannot be written ({error.strerror or reason_of(error)}); free space or leave --log out"
+        warnings.warn(note, AstroYOLOWarning, stacklevel=2)

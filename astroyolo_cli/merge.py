@@ -10,6 +10,7 @@ from astropy.table import Table, vstack
 
 from .columns import EDGE, SEAM
 from .errors import InputError, reason_of
+from .inputs import FieldInput, with_short_names
 from .tables import described, floats, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
@@ -26,27 +27,32 @@ def merge(paths: list[Path], radius: float) -> Table:
         radius: arcsec.
 
     Raises:
-        InputError: for a catalog that cannot be read or lacks ra, dec, score or flags.
+        InputError: for a catalog that cannot be read or lacks ra, dec, score or flags, and for one that is named twice.
     """
-    whole = vstack([with_field(path) for path in sorted(paths)], metadata_conflicts="silent")
+    whole = vstack([with_field(path, name) for path, name in names_of(sorted(paths))], metadata_conflicts="silent")
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
     whole["is_primary"] = primary
     return described(whole)
 
 
-def with_field(path: Path) -> Table:
-    """A catalog whose rows say of which field they are: by their own column, else by the file's name."""
+def names_of(paths: list[Path]) -> list[tuple[Path, str]]:
+    """Each with the shortest part of its path that tells it from the others."""
+    named = [FieldInput((path,), None, path.name.split(".fits")[0] if ".fits" in path.name else path.stem) for path in paths]
+    return [(one.paths[0], one.name) for one in with_short_names(named)]
+
+
+def with_field(path: Path, name: str) -> Table:
+    """A catalog whose rows say of which field they are: by their own column, else by that name."""
     table = read_table(path)
     if missing := [name for name in NEEDED if name not in table.colnames]:
         raise InputError(f"{path}: no column {missing[0]!r}; merge needs {', '.join(NEEDED)}, as detect writes them")
     try:
-        for name in NEEDED:
-            table[name] = np.ma.asarray(table[name]).astype(np.int64 if name == "flags" else np.float64)
+        for column in NEEDED:
+            table[column] = np.ma.asarray(table[column]).astype(np.int64 if column == "flags" else np.float64)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{path}: column {name!r} must hold numbers ({reason_of(error)}); make the catalog again") from error
+        raise InputError(f"{path}: column {column!r} must hold numbers ({reason_of(error)}); make the catalog again") from error
     if "field" not in table.colnames:
-        name = path.name.split(".fits")[0] if ".fits" in path.name else path.stem
         table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)
     table.meta.clear()
     return table

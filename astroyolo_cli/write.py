@@ -9,7 +9,6 @@ import shutil
 import socket
 import sys
 import tempfile
-import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -166,15 +165,21 @@ def is_abandoned(partial: Path) -> bool:
     match = re.search(r"\.([^.]+)-(\d+)-[^.-]*(\.[^.]*)?$", partial.name)
     if not match or f"{match[1]}-{match[2]}" == this_process():
         return True
-    if match[1] != this_host():
-        return time.time() - partial.stat().st_mtime > ABANDONED
     try:
+        if match[1] != this_host():
+            return now_in(partial.parent) - partial.stat().st_mtime > ABANDONED
         os.kill(int(match[2]), 0)
     except ProcessLookupError:
         return True
     except OSError:
-        pass  # it runs, as another user
+        pass  # it runs, as another user; or the folder has no room to know the time by
     return False
+
+
+def now_in(folder: Path) -> float:
+    """The time of a file that is new there, in seconds: by the clock of the disk's own machine, wherever this one's clock has jumped to."""
+    with tempfile.TemporaryFile(dir=folder) as new:
+        return os.fstat(new.fileno()).st_mtime
 
 
 def remove_abandoned(folder: Path, prefixes: tuple[str, ...] = ("",)) -> None:

@@ -69,9 +69,10 @@ def test_the_catalogs_are_those_of_one_process(cluster, frames, monkeypatch):
     assert done.exit_code == 0 and "0 done, 3 kept" in done.stderr
 
 
-def test_a_killed_workers_fields_are_done_again(cluster, frames):
+def test_a_killed_workers_fields_are_done_again(cluster, frames, record_property):
     from astroyolo_cli.cluster import run_on_cluster
 
+    record_property("kills", 1)
     jobs, entries = jobs_of(resolve([str(frames / "f*.fits")]), frames, "csv"), []
     with distributed.Client(cluster, set_as_default=False) as client:
         victim = next(iter(client.run(os.getpid).values()))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -130,6 +131,111 @@ def test_a_batch_whose_disk_fills_up_says_so_and_is_completed_by_resume(tmp_path
     assert ended.exit_code == 1 and names(tmp_path / "out") == done | {"manifest.jsonl"}
     assert CliRunner().invoke(cli, [*arguments, "--resume"]).exit_code == 0
     assert names(tmp_path / "out") == {*(f"f{i}.csv" for i in range(4)), "manifest.jsonl"}
+
+
+def batch_of(folder, monkeypatch, number=3) -> list[str]:
+    """Arguments that make so many catalogs, by a network that costs nothing."""
+    from astroyolo_cli.model import engine
+
+    monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46)]))
+    for i in range(number):
+        write_frame(folder / "in" / f"f{i}.fits", i)
+    return ["detect", str(folder / "in" / "*.fits"), "--format", "csv", "-o", str(folder / "out")]
+
+
+def test_a_manifest_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    arguments, real = batch_of(tmp_path, monkeypatch), os.fsync
+
+    def fail(number):
+        if os.readlink(f"/proc/self/fd/{number}").endswith("manifest.jsonl"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        ended = CliRunner().invoke(cli, arguments)
+    assert isinstance(ended.exception, OutputError) and "manifest.jsonl: cannot be written (No space left" in str(ended.exception)
+    assert CliRunner().invoke(cli, [*arguments, "--resume"]).exit_code == 0
+    assert names(tmp_path / "out") == {*(f"f{i}.csv" for i in range(3)), "manifest.jsonl"}
+
+
+def test_a_line_of_which_the_disk_takes_a_part_is_written_on():
+    class Disk:
+        """Takes ten bytes at a time, and has so much room."""
+
+        def __init__(self, room):
+            self.room, self.taken, self.fileno = room, b"", lambda: 0
+
+        def write(self, line):
+            if len(self.taken) >= self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.taken += line[:10]
+            return len(line[:10])
+
+    from astroyolo_cli.batch import append
+
+    entry = {"field": "f" * 50, "status": "done"}
+    with pytest.raises(OSError, match="No space left"):
+        append(Disk(30), entry)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        append(disk := Disk(1000), entry)
+    assert json.loads(disk.taken) == entry and disk.taken.endswith(b"\n")
+
+
+def test_a_log_that_cannot_be_written_is_a_note(tmp_path, monkeypatch):
+    arguments = batch_of(tmp_path, monkeypatch)
+    (tmp_path / "out" / "f1.log").mkdir(parents=True)
+    ended = CliRunner().invoke(cli, [*arguments, "--log"])
+    assert ended.exit_code == 0 and "f1.log: the log cannot be written (Is a directory)" in ended.stderr
+    assert names(tmp_path / "out") == {*(f"f{i}.{kind}" for i in range(3) for kind in ("csv", "log")), "manifest.jsonl"}
+
+
+# Clocks
+
+
+class JumpingClock(datetime):
+    """Each look at it is an hour before the last one."""
+
+    looks = 0
+
+    @classmethod
+    def now(cls, zone=None):
+        JumpingClock.looks += 1
+        return datetime(2030, 1, 1, tzinfo=zone) - timedelta(hours=JumpingClock.looks)
+
+
+def test_a_clock_that_jumps_changes_no_catalog_and_no_duration(tmp_path, monkeypatch):
+    arguments = batch_of(tmp_path, monkeypatch)
+    assert CliRunner().invoke(cli, [*arguments[:-1], str(tmp_path / "steady")]).exit_code == 0
+    monkeypatch.setattr("astroyolo_cli.log.datetime", JumpingClock)
+    monkeypatch.setattr(time, "time", lambda: 2e9 - 3600 * (JumpingClock.looks + 1))
+    assert CliRunner().invoke(cli, [*arguments, "--log"]).exit_code == 0
+    assert {n: c for n, c in contents(tmp_path / "out").items() if n.endswith(".csv")} == contents(tmp_path / "steady")
+    entries = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [entry["field"] for entry in entries] == ["f0", "f1", "f2"] and all(0 <= entry["seconds"] < 60 for entry in entries)
+    log = (tmp_path / "out" / "f1.log").read_text().splitlines()
+    assert log[0].split(" ")[1] == "AstroYOLO" and "done: " in log[-1] and log[0] > log[-1], "in the order in which it happened"
+
+
+def test_resume_knows_files_again_whatever_the_clock_said(tmp_path, monkeypatch):
+    """Catalogs of the past and the future are kept; an input that was written again is not, also if its time is an older one."""
+    arguments = batch_of(tmp_path, monkeypatch)
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    for number, moment in ((0, 1), (1, 4e9)):
+        os.utime(tmp_path / "out" / f"f{number}.csv", (moment, moment))
+    assert "0 done, 3 kept, 0 failed" in CliRunner().invoke(cli, [*arguments, "--resume"]).stderr
+    write_frame(tmp_path / "in" / "f2.fits", 7)
+    os.utime(tmp_path / "in" / "f2.fits", (1, 1))
+    assert "1 done, 2 kept, 0 failed" in CliRunner().invoke(cli, [*arguments, "--resume"]).stderr
+
+
+def test_a_clock_that_jumps_leaves_what_another_machine_writes(tmp_path, monkeypatch):
+    path = tmp_path / f"{partial_prefix(tmp_path / 'c.fits')}other_host-7-ab.fits"
+    path.touch()
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == {path.name}
 
 
 @pytest.fixture

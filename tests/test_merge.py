@@ -33,6 +33,16 @@ def test_of_two_rows_of_one_source_the_whole_and_then_the_surer_is_primary(tmp_p
     assert merge([a, b], radius=0.7)["is_primary"].tolist() == [True, False, False, True, True, True]  # 0.8 arcsec apart on the sky
 
 
+def test_catalogs_of_one_name_in_two_folders_are_two_fields(tmp_path):
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    paths = [write_catalog(tmp_path / f"{folder}/one.fits", [10.0], [60.0], [score]) for folder, score in (("a", 0.8), ("b", 0.9))]
+    table = merge(paths, radius=1.0)
+    assert table["field"].tolist() == ["a_one", "b_one"] and table["is_primary"].tolist() == [False, True]
+    with pytest.raises(InputError, match="one.fits: named twice"):
+        merge([paths[0], paths[0]], radius=1.0)
+
+
 def test_neighbours_in_one_frame_are_two_sources():
     ra, dec = np.array([0.0, 0.6, 0.1, 0.62]) * ARCSEC, np.zeros(4)
     field = np.array(["a", "a", "b", "b"])
