@@ -35,9 +35,9 @@ from .photometry import (
     Fluxes,
     Moffat,
     aperture_scale,
-    aperture_sums,
     brightest,
     centroid_scale,
+    circles,
     empty_places,
     fluxes_of,
     frame_fwhm,
@@ -118,8 +118,8 @@ def first_look(scene: Scene, found: Detections, threads: int) -> Look:
         sound[rows] = sound_stars(found.take(rows), flags[rows]) & np.isfinite(shapes.x_err[rows])
         stars = rows[sound[rows]]
         for j, band in enumerate(bands):
-            sums = aperture_sums(light[band], stars, shapes.place[stars], [radius])
-            bright[stars, j], bright_err[stars, j] = (v[:, 0] for v in sums)
+            inside = circles(light[band], stars, shapes.place[stars], radius)
+            bright[stars, j], bright_err[stars, j] = inside.flux, inside.error
     return Look(shapes, flags, sound, bright, bright_err)
 
 

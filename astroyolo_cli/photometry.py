@@ -5,8 +5,8 @@ from a Moffat profile fitted to the growth of the frame's own bright stars, band
 their light in an ellipse of 2.5 Kron radii times what a Sersic profile loses outside of it (``galaxy_factor``).
 
 Errors: sky noise and, where the gain is known, photons; the sky noise is scaled by the scatter of empty apertures, as the
-noise of resampled frames is correlated. Total fluxes have besides, in quadrature, a tenth of what was added for the light outside
-of the aperture.
+noise of resampled frames is correlated. Total fluxes have besides, in quadrature (``error_of_total``), what the light outside of
+the aperture, the light beside it and that of neighbours leave in doubt.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ APERTURE = 1.5  # radius of flux_aper in units of the frame's FWHM
 UNKNOWN_SIZE = 3.0  # aperture over half-light radius where that is unknown
 MOST_LOST = 1.25  # the largest factor to a galaxy's total light
 DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may have 4, but what is called so is often a disk
-DOUBT = 0.1  # standard error of the light outside of the aperture, in units of that light
+STAR_DOUBT, GALAXY_DOUBT = 0.1, 0.8  # standard error of the light outside of the aperture, in units of that light
+BESIDE_DOUBT, SHARED_DOUBT = 0.6, 0.3  # the same of the light beside the aperture, and of what is shared with neighbours
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
-KRON = 2.5  # Kron radii of the total aperture
+KRON, MOST_HALVES = 2.5, 2.5  # semi-major axis of the total aperture: Kron radii, and at most so many half sides of the box
 FEWEST_EMPTY = 25  # places, with less of them noise is taken as white
 LEAST_SNR, MOST_STARS = 50, 50  # of stars that give the profile
 
@@ -63,26 +64,53 @@ class Fluxes:
     r50: np.ndarray
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Light in the apertures of n sources, each (n,).
+
+    Attributes:
+        flux, error: what is inside, its noise.
+        area: of the aperture, pixels.
+        beside: mean light in a pixel of the stamp's rest.
+        neighbours: the light of foreign pixels inside, which others took the place of.
+    """
+
+    flux: np.ndarray
+    error: np.ndarray
+    area: np.ndarray
+    beside: np.ndarray
+    neighbours: np.ndarray
+
+
 def no_fluxes(n: int, bands: int) -> Fluxes:
     """Of n sources, none measured yet."""
     return Fluxes(*(np.full((n, bands), np.nan) for _ in range(2)), *(np.full(n, np.nan) for _ in range(3)))
 
 
-def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) light in ellipses of semi-axes ``a``, ``b`` and its standard error; cut at the largest stamp."""
-    flux, error = np.zeros(len(place)), np.zeros(len(place))
+def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> Sums:
+    """The light in ellipses of semi-axes ``a``, ``b``; cut at the largest stamp."""
+    result = Sums(*np.zeros((5, len(place))))
     a, b = (np.clip(v, 0.5, LARGEST - 2.0) for v in (a, b))
 
     def add(group) -> None:
         part, side = group
         stamps = light.stamps(rows[part], place[part], side)
         covered = coverage(stamps, place[part], a[part], b[part], theta[part])
-        flux[part] = total(covered, stamps.data)
-        area = covered.sum(axis=(1, 2), dtype=np.float64)
-        error[part] = np.sqrt(area * stamps.variance + np.maximum(flux[part], 0) / light.gain)
+        flux, area = total(covered, stamps.data), covered.sum(axis=(1, 2), dtype=np.float64)
+        rest = stamps.data.sum(axis=(1, 2), dtype=np.float64) - flux
+        result.flux[part], result.area[part] = flux, area
+        result.error[part] = np.sqrt(area * stamps.variance + np.maximum(flux, 0) / light.gain)
+        result.beside[part] = rest / ((2 * side + 1) ** 2 - area)
+        result.neighbours[part] = foreign_light(stamps, covered)
 
     spread(add, groups(np.ceil(np.maximum(a, b)) + 1), threads)
-    return flux, error
+    return result
+
+
+def foreign_light(stamps: Stamps, covered: np.ndarray) -> np.ndarray:
+    """(n,) light of the foreign pixels that an aperture of this coverage (n, s, s) has; not below 0."""
+    row = stamps.foreign_at // (covered.shape[1] * covered.shape[2])
+    return np.maximum(np.bincount(row, covered.ravel()[stamps.foreign_at] * stamps.foreign_light, len(covered)), 0)
 
 
 def coverage(stamps: Stamps, place, a, b, theta) -> np.ndarray:
@@ -161,8 +189,8 @@ def crossing(growth, radius, level) -> np.ndarray:
 def aperture_scale(light: Light, place: np.ndarray, radius: float) -> float:
     """How much more the light in apertures at empty places (n, 2) scatters than that of white noise; 1 where too few are empty."""
     size, nobody = np.full(len(place), radius), np.full(len(place), -1)
-    flux, error = sums(replace(light, gain=np.inf), nobody, place, size, size, np.zeros(len(place)))
-    return excess_scatter(flux / error)
+    empty = sums(replace(light, gain=np.inf), nobody, place, size, size, np.zeros(len(place)))
+    return excess_scatter(empty.flux / empty.error)
 
 
 def centroid_scale(light: Light, place: np.ndarray, radius: float, sigma: float) -> float:
@@ -211,7 +239,7 @@ def star_profile(light: Light, shapes: Shapes, rows: np.ndarray, width: float) -
     radii = width * np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0])
     if not len(rows):
         return Moffat(width, UNKNOWN_BETA)
-    flux, _ = aperture_sums(light, rows, shapes.place[rows], radii)
+    flux = np.stack([circles(light, rows, shapes.place[rows], radius).flux for radius in radii], axis=1)
     growth = np.median(flux / flux[:, 4:5], axis=0)
     if not np.isfinite(growth).all():
         return Moffat(width, UNKNOWN_BETA)
@@ -230,10 +258,10 @@ def brightest(flux: np.ndarray, error: np.ndarray, usual: np.ndarray) -> np.ndar
     return order[(usual & (flux > LEAST_SNR * error))[order]][:MOST_STARS]
 
 
-def aperture_sums(light: Light, rows, place, radii, threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """(n, k) light in circles of these radii, and errors."""
-    results = [sums(light, rows, place, *[np.full(len(place), r)] * 2, np.zeros(len(place)), threads) for r in radii]
-    return np.stack([f for f, _ in results], axis=1), np.stack([e for _, e in results], axis=1)
+def circles(light: Light, rows, place, radius: float, threads: int = 1) -> Sums:
+    """The light in circles of one radius."""
+    size = np.full(len(place), radius)
+    return sums(light, rows, place, size, size, np.zeros(len(place)), threads)
 
 
 def fluxes_of(
@@ -246,30 +274,63 @@ def fluxes_of(
         stars: band -> Moffat.
     """
     place = shapes.place
-    a, b = (np.maximum(KRON * shapes.kron * axis, radius) for axis in (shapes.a, shapes.b))
-    small = {band: tuple(v[:, 0] for v in aperture_sums(one, rows, place, [radius], threads)) for band, one in light.items()}
+    a, b = kron_axes(shapes, found.xyxy, radius)
+    small = {band: circles(one, rows, place, radius, threads) for band, one in light.items()}
     kron = {band: sums(one, rows, place, a, b, shapes.theta, threads) for band, one in light.items()}
     as_star = {band: 1 / profile.part_within(radius) for band, profile in stars.items()}
     point = looks_like_star(found, small[reference], kron[reference], as_star[reference]) & (flags & SATURATED == 0)
     circle = np.sqrt(a * b)
     growth = Growth(light[reference], rows, place, a, threads)
-    half_light = growth.radius_of(kron[reference][0] / 2)
+    half_light = growth.radius_of(kron[reference].flux / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)
     flux, error = np.empty((2, len(rows), len(light)))
     for j, band in enumerate(light):
         factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
-        inside, noise = np.where(point, small[band], kron[band])
-        flux[:, j] = inside * factor
-        error[:, j] = np.hypot(noise * factor, DOUBT * (factor - 1) * inside)
+        inside = chosen(point, small[band], kron[band])
+        flux[:, j] = inside.flux * factor
+        error[:, j] = error_of_total(replace(inside, beside=kron[band].beside), factor, np.where(point, STAR_DOUBT, GALAXY_DOUBT))
     whole = flux[:, list(light).index(reference)]
-    return Fluxes(flux, error, *small[reference], growth.radius_of(whole / 2))
+    return Fluxes(flux, error, small[reference].flux, small[reference].error, growth.radius_of(whole / 2))
 
 
-def looks_like_star(found: Detections, small, kron, as_star: float) -> np.ndarray:
-    """(n,) bool: called star, and the Kron flux exceeds the aperture's, corrected as a star's, by less than 15 % or 3 sigma."""
-    excess = kron[0] - small[0] * as_star
-    return (found.p_galaxy <= 0.5) & ~(excess > 0.15 * np.abs(small[0] * as_star) + 3 * kron[1])
+def kron_axes(shapes: Shapes, xyxy: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Semi-axes (n,) of the Kron apertures, no larger than ``MOST_HALVES`` allows and no smaller than the fixed aperture's.
+
+    The wings of a bright neighbour draw the Kron radius of a faint source out to ten times its box.
+    """
+    a, b = (KRON * shapes.kron * axis for axis in (shapes.a, shapes.b))
+    half = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) / 2
+    shrunk = np.minimum(1, MOST_HALVES * half / a)
+    return np.maximum(a * shrunk, radius), np.maximum(b * shrunk, radius)
+
+
+def chosen(first: np.ndarray, one: Sums, other: Sums) -> Sums:
+    """``one`` where ``first`` (n,) is True, else the ``other``."""
+    return Sums(**{name: np.where(first, values, getattr(other, name)) for name, values in vars(one).items()})
+
+
+def looks_like_star(found: Detections, small: Sums, kron: Sums, as_star: float) -> np.ndarray:
+    """(n,) bool: called star, and the Kron flux exceeds the aperture's, corrected as a star's, by less than 15 % or 3 sigma.
+
+    These hold the light beside the aperture and the neighbours': the wings of a bright neighbour make no galaxy.
+    """
+    excess, error = kron.flux - small.flux * as_star, error_of_total(kron, 1.0, 0.0)
+    return (found.p_galaxy <= 0.5) & ~(excess > 0.15 * np.abs(small.flux * as_star) + 3 * error)
+
+
+def error_of_total(inside: Sums, factor, doubt) -> np.ndarray:
+    """(n,) standard error of a total flux, ``factor`` times what is ``inside`` the aperture.
+
+    In quadrature: the noise; ``doubt`` times the light added for what lies outside; ``BESIDE_DOUBT`` of what the aperture would hold
+    of the light beside it, which is the sky's error, wings of neighbours or the source's own; ``SHARED_DOUBT`` times the geometric mean
+    of the source's light and its neighbours' in the aperture. The doubts were fitted, once, to the differences from the truth of 6,300
+    stars and galaxies in simulated DECam-like fields of white and of correlated noise, alone and not, of S/N 8 to 1,000 and more.
+    """
+    added, beside = (factor - 1) * inside.flux, inside.beside * inside.area
+    shared = inside.neighbours * np.maximum(inside.flux, 0)
+    terms = (inside.error * factor) ** 2, (doubt * added) ** 2, (BESIDE_DOUBT * beside) ** 2, SHARED_DOUBT**2 * shared
+    return np.sqrt(sum(terms))
 
 
 def galaxy_factor(size: np.ndarray, p_disk: np.ndarray) -> np.ndarray:

@@ -86,7 +86,7 @@ def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarra
         more = [galaxies] if number == 0 else [todo[:0]]
         sides = np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2
         for rows, part, goes_on in spread(measured, groups(sides), threads):
-            more.append(rows[goes_on])
+            more.append(rows[goes_on & (p_galaxy[rows] > 0.5)])
             for name, values in part.items():
                 getattr(result, name)[rows] = values
         todo = np.concatenate(more)

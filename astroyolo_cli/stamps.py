@@ -16,6 +16,7 @@ import numpy as np
 
 OWN = 1.5  # half sides of its box up to which a detection owns pixels
 LARGEST = 400  # pixels: half side of the largest stamp
+TIE = 1e-3  # pixels: boxes end on half pixels, and which pixel is nearest to one must not hang on the last digit
 CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
 
 
@@ -45,7 +46,7 @@ class Light:
         Args:
             rows: (n,) the detections; -1 for places that are nobody's.
         """
-        x, y = (np.rint(place[:, i]).astype(int) for i in (0, 1))
+        x, y = (np.rint(place[:, i] - TIE).astype(int) for i in (0, 1))
         left, top = x - half - self.origin[0], y - half - self.origin[1]
         owner = cut_out(self.owner, top, left, 2 * half + 1, -2)
         foreign = (owner != rows[:, None, None]) & (owner != -1)
@@ -54,7 +55,8 @@ class Light:
         at = np.clip(top + half, 0, height - 1), np.clip(left + half, 0, width - 1)
         variance = self.variance[at].astype(np.float64) * self.scale**2
         span = np.arange(-half, half + 1.0)
-        stamps = Stamps(data, variance, x[:, None] + span, y[:, None] + span, foreign, np.flatnonzero(foreign))
+        foreign_at = np.flatnonzero(foreign)
+        stamps = Stamps(data, variance, x[:, None] + span, y[:, None] + span, foreign, foreign_at, data.ravel()[foreign_at])
         mirror(stamps, place)
         return stamps
 
@@ -74,6 +76,7 @@ class Stamps:
         x, y: (n, s) pixel coordinates in the frame, of the columns and of the rows.
         foreign: (n, s, s) bool, pixels of neighbours, bad ones and those outside of the frame.
         foreign_at: (m,) flat indices of these.
+        foreign_light: (m,) counts that were there.
     """
 
     data: np.ndarray
@@ -82,6 +85,7 @@ class Stamps:
     y: np.ndarray
     foreign: np.ndarray
     foreign_at: np.ndarray
+    foreign_light: np.ndarray
 
     def offsets(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1, s) and (n, s, 1) distances in x and y from ``place`` (n, 2)."""

@@ -23,10 +23,11 @@ from astroyolo_cli.columns import (
 from astroyolo_cli.detections import Detections
 from astroyolo_cli.errors import AstroYOLOWarning
 from astroyolo_cli.measure import flag_untrained_fwhm, measure
-from astroyolo_cli.photometry import Moffat, coverage
+from astroyolo_cli.photometry import Moffat, coverage, sums
+from astroyolo_cli.simulate.render import simulate_field
 from astroyolo_cli.sky import sky_between
-from astroyolo_cli.stamps import Stamps
-from astroyolo_cli.stretch import Background, estimate_background
+from astroyolo_cli.stamps import Light, Stamps
+from astroyolo_cli.stretch import Background, backgrounds, estimate_background
 from conftest import make_frame, star, tan_wcs
 
 
@@ -265,7 +266,7 @@ def test_coverage_is_that_of_photutils(a, b, theta):
     from photutils.geometry import elliptical_overlap_grid
 
     pixels, none = np.arange(-15.0, 16)[None], np.zeros((1, 31, 31), bool)
-    stamps = Stamps(none.astype(np.float32), np.ones(1), pixels, pixels, none, np.zeros(0, int))
+    stamps = Stamps(none.astype(np.float32), np.ones(1), pixels, pixels, none, np.zeros(0, int), np.zeros(0))
     ours = coverage(stamps, np.array([[0.3, -0.4]]), *(np.array([v]) for v in (a, b, theta)))[0]
     theirs = elliptical_overlap_grid(-15.8, 15.2, -15.1, 15.9, 31, 31, a, b, theta, 1, 1)
     assert ours.sum() == pytest.approx(theirs.sum(), rel=2e-3 if b > 2.5 or a == b else 1e-2)
@@ -297,6 +298,56 @@ def test_errors_hold_on_resampled_noise():
         assert catalog.meta["noise_scale"]["r"] > 1.8
     for values in pulls.values():
         assert 0.7 < np.std(np.concatenate(values)) < 1.4
+
+
+def pulls_of_true_boxes(seed: int):
+    """(n,) of a random simulated field: whether each source is a galaxy, S/N, and its flux's error over the one quoted."""
+    field = simulate_field(np.random.default_rng([77, seed]), 384)
+    truth = field.truth[~np.asarray(field.truth["ignore"])]
+    boxes = np.stack([truth[edge] for edge in ("xmin", "ymin", "xmax", "ymax")], 1)
+    gain = {band: field.headers[band]["GAIN"] for band in "gr"}
+    frame = make_frame({band: field.counts[band] for band in "gr"}, zero_points=field.zero_points, gain=gain)
+    galaxy = np.asarray(truth["class"] == "galaxy")
+    catalog = measure(frame, detections(boxes, p_galaxy=galaxy * 0.98 + 0.01, p_disk=0.5), backgrounds(frame))
+    good = catalog["flags"] & (EDGE | SATURATED | CENTROID_FAILED | PHOTOMETRY_FAILED) == 0
+    true = 10 ** (-0.4 * (truth["mag_r"] - field.settings.zero_point))
+    return tuple(np.asarray(v)[good] for v in (galaxy, truth["snr"], (catalog["flux_r"] - true) / catalog["flux_err_r"]))
+
+
+def test_errors_of_total_fluxes_are_those_seen():
+    galaxy, snr, pull = (np.concatenate(v) for v in zip(*(pulls_of_true_boxes(seed) for seed in range(6))))
+    for rows in (galaxy & (snr > 30), galaxy & (snr < 30), ~galaxy & (snr > 30), ~galaxy & (snr < 30)):
+        assert rows.sum() > 50
+        assert 0.5 < 1.4826 * np.median(np.abs(pull[rows])) < 2, rows.sum()
+        assert (np.abs(pull[rows]) > 5).mean() < 0.1
+
+
+def test_the_wings_of_a_bright_star_do_not_swell_a_faint_one():
+    """They are light all around it, which no neighbour's box holds."""
+    image, places = moffat_field(3.0)
+    angle = np.linspace(0, 2 * np.pi, 9)[:-1]
+    faint = places[12] + 24 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    image += moffat(image.shape, *places[12], 3.5, 1e5, 2.5)
+    image += sum(moffat(image.shape, *place, 3.5, 800.0) for place in faint)
+    frame = make_frame({"r": image})
+    catalog = measure(frame, detections(boxes_off_centre(np.concatenate([places, faint]), 7)), flat(frame))[25:]
+    assert np.asarray(catalog["a"]).max() < 4
+    off = np.asarray(catalog["flux"]) - 800
+    assert np.abs(off).max() < 400 and (np.abs(off) < 4 * catalog["flux_err"]).all()
+
+
+def test_light_beside_an_aperture_and_of_neighbours_in_it():
+    from photutils.aperture import CircularAperture
+
+    owner = np.full((61, 61), -1, np.int32)
+    owner[25:36, 34:] = 5  # a band of the aperture is another's
+    data = np.where(owner == 5, 7, 2).astype(np.float32)
+    size = np.full(1, 8.0)
+    inside = sums(Light(data, np.ones_like(data), owner), np.zeros(1, int), np.full((1, 2), 30.0), size, size, np.zeros(1))
+    part = CircularAperture((30, 30), 8).to_mask(method="exact").to_image((61, 61))
+    assert inside.neighbours[0] == pytest.approx(7 * part[owner == 5].sum(), rel=0.01)
+    assert inside.flux[0] == pytest.approx(2 * np.pi * 64, rel=0.002) and inside.area[0] == pytest.approx(np.pi * 64, rel=0.002)
+    assert inside.beside[0] == pytest.approx(2, rel=0.001)
 
 
 def test_moffat_radii_and_parts_are_inverse():
