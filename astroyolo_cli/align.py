@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.wcs import WCS
 
 from .sections import Rows
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 TOLERANCE = 0.02  # pixels: grids that differ by less are the same
 KNOTS = 32  # pixels between the points whose places are computed exactly

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .checksums import checksum
 from .errors import InputError, OutputError
 from .inputs import FieldInput
 from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe
@@ -73,8 +74,6 @@ def is_done(job: Job, entry: dict | None, recipe: Recipe) -> bool:
         return False
     if entry.get("output") != job.output.name or entry.get("inputs") != files_of(job.field) or not job.output.is_file():
         return False
-    from .read import checksum
-
     return checksum(job.output) == entry.get("sha256")
 
 

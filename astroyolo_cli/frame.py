@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.wcs import WCS
 
 from .region import Part
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 DISPLAY_BANDS = ("R", "G", "B")  # the band names of a picture that is already stretched
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import __version__
+from .checksums import checksum
 from .errors import AstroYOLOError, printable, reason_of
 from .inputs import FieldInput
 from .log import field_log
-from .pipeline import DetectSettings
+from .settings import DetectSettings
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,15 @@ class Job:
 
 
 def open_recipe(recipe: Recipe):
-    """The recipe's network, ready to run."""
+    """The recipe's network, ready to run; while it is made, all else that a field needs is imported."""
     from .model.checkpoint import locate
     from .model.engine import open_engine
 
-    return open_engine(locate(recipe.weights), recipe.engine, recipe.device, recipe.threads)
+    path = locate(recipe.weights)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(open_engine, path, recipe.engine, recipe.device, recipe.threads)
+        from . import measure, pipeline, write  # noqa: F401
+    return opening.result()
 
 
 def catalog_of(source: FieldInput, recipe: Recipe, engine):
@@ -85,7 +91,6 @@ def files_of(source: FieldInput) -> list[dict]:
 
 def do_job(job: Job, recipe: Recipe, engine) -> dict:
     """Detect, write the catalog whole, and say so; whatever goes wrong with one field is its entry, never an exception."""
-    from .read import checksum
     from .write import only_columns, write
 
     began, entry = time.perf_counter(), entry_of(job, recipe)

@@ -9,46 +9,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import __version__
+from .checksums import checksum
 from .detections import Detections, concatenate, with_prior
 from .errors import WeightsError
 from .frame import Frame
 from .model.engine import Engine
 from .pyramid import with_large_galaxies
-from .read import checksum
 from .remote import RemotePath
+from .settings import DEFAULT, DetectSettings
 from .star_boxes import with_shared_size
 from .stretch import COARSE, Background, Stretch, backgrounds, empty_sky, section_rgb
-from .tile import USUAL, Tile, fitting_tile, keep_core, merge_seams, tiles
-
-
-@dataclass(frozen=True)
-class DetectSettings:
-    """What decides which sources are found.
-
-    Attributes:
-        tile: side of a tile in pixels, a multiple of 32; None: the one between 512 and 1152 whose tiles fit the frame best.
-        overlap: pixels that neighbouring tiles share at least.
-        min_score: sources of a lower score are dropped.
-        max_det: most boxes looked at in each 512 x 512 pixels of a tile.
-        views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
-        prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
-        batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; changes speed and memory, never
-            the catalog.
-    """
-
-    tile: int | None = None
-    overlap: int = 128
-    min_score: float = 0.3
-    max_det: int = 2000
-    views: int = 2
-    prior_star: float | None = None
-    batch: int = 4
-
-    def for_frame(self, shape: tuple[int, int]) -> DetectSettings:
-        """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it."""
-        tile = self.tile or fitting_tile(shape, self.overlap)
-        size = (tile / USUAL) ** 2
-        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int(self.batch / size), 1))
+from .tile import Tile, keep_core, merge_seams, tiles
 
 
 @dataclass(frozen=True)
@@ -60,7 +31,7 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def detect(frame: Frame, engine: Engine, settings: DetectSettings = DetectSettings(), threads: int = 0) -> Result:
+def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, threads: int = 0) -> Result:
     """Find, classify and measure every source of a frame.
 
     Args:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from .detections import Detections, areas, centers, concatenate, iou
 from .frame import Frame
+from .masks import most_around, opened
 from .stretch import COARSE, Background, Stretch, coarse_blocks, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
@@ -56,7 +56,12 @@ def wide_light(signal: np.ndarray) -> list[Region]:
     """Boxes of bright light without gaps that is ``WIDE`` pixels wide, in pixels of the frame, widest first."""
     if min(signal.shape) * COARSE < WIDE:
         return []
-    labels, _ = ndimage.label(ndimage.binary_opening(ndimage.median_filter(signal, 3) > BRIGHT, np.ones((3, 3))))
+    bright = opened(most_around(signal > BRIGHT))
+    if not bright.any():
+        return []
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(bright)
     boxes = [
         (x.start * COARSE - 0.5, y.start * COARSE - 0.5, x.stop * COARSE - 0.5, y.stop * COARSE - 0.5)
         for y, x in ndimage.find_objects(labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 import weakref
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from .region import Cut, Region, cut_header
 from .remote import RemotePath
 from .sections import Rows, blanked, is_bad, of, strips
 
-__all__ = ["FieldInput", "read_field", "resolve", "checksum"]
+__all__ = ["FieldInput", "read_field", "resolve"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 PICTURE_FORMATS = ("PNG", "JPEG", "TIFF")  # of the many that Pillow knows
@@ -556,9 +555,3 @@ def scaled(pixels: np.ndarray, path: Path) -> np.ndarray:
             raise InputError(f"{path}: a float picture from {low:g} to {high:g}, must lie in 0..1; save counts as FITS")
         return pixels.astype(np.float32)
     return (pixels / np.float32(255 if pixels.dtype == np.uint8 else 65535)).astype(np.float32)
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from .errors import InputError
 from .frame import Frame
+from .masks import grown, opened
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
@@ -176,8 +176,7 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
         return np.zeros(shape, bool)
     means = np.nan_to_num(block_means(counts), nan=sky)
     bright = means > sky + 1.5 * noise
-    core = ndimage.binary_opening(bright, np.ones((3, 3)))
-    big = ndimage.binary_dilation(core, iterations=3)
+    big = grown(opened(bright), 3)
     if big.mean() > 0.7:  # more source than sky: what is called big here is the sky itself
         return np.zeros(shape, bool)
     rows = np.minimum(np.arange(shape[0]) * step // COARSE, height - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detections import Detections, centers, iou
+from .detections import Detections, by_first, centers, iou, overlapping
 
 REACH = 2.0  # pixels by which a core reaches beyond its border, so that a source on the border is in one at least
 REACH_OF_SIZE = 1 / 16  # the same for large boxes, whose centres two tiles place less alike
@@ -107,18 +107,17 @@ def merge_seams(found: Detections, tile_of: np.ndarray) -> Detections:
         found: of all tiles, in frame pixels.
         tile_of: (n,) the number of the tile that reported each row.
     """
-    from scipy.spatial import cKDTree
-
     order = np.lexsort((found.xyxy[:, 0], found.xyxy[:, 1], -found.score))
     found, tile_of = found.take(order), tile_of[order]
     seam = np.flatnonzero(found.on_seam)
     if len(seam) == 0:
         return found
-    center = centers(found.xyxy[seam])
+    center = centers(found.xyxy[seam]).astype(np.float64)
     reach = max(2 * REACH, REACH_OF_SIZE * 2 * float(np.ptp(found.xyxy[seam][:, [0, 2]], axis=1).max()))
-    pairs = seam[cKDTree(center).query_pairs(reach, output_type="ndarray")]
+    one, other, _ = overlapping(found.xyxy[seam])  # which the same source's boxes do
+    near = ((center[one] - center[other]) ** 2).sum(axis=1) <= reach**2
     gone = np.zeros(len(found), bool)
-    for first, second in sorted(map(tuple, np.sort(pairs, axis=1).tolist())):
+    for first, second in zip(*by_first(seam[one[near]], seam[other[near]])):
         if not gone[first] and tile_of[first] != tile_of[second] and _is_same(found.xyxy[[first]], found.xyxy[[second]]):
             gone[second] = True
     return found.take(~gone)

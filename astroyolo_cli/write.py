@@ -14,12 +14,14 @@ import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy.io import fits
-from astropy.table import Table
 
 from .errors import OutputError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 STANDARD_OUTPUT = Path("-")
 DECIMALS = {"x": 4, "y": 4, "x_err": 4, "y_err": 4, "ra": 8, "dec": 8, "score": 5, "xmin": 3, "ymin": 3, "xmax": 3, "ymax": 3}
@@ -268,6 +270,8 @@ def harmless(text: str) -> str:
 
 def write_fits(catalog: Table, path: Path) -> None:
     """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums."""
+    from astropy.io import fits
+
     hdu = fits.BinTableHDU(plain(catalog), name="CATALOG")
     for number, name in enumerate(catalog.colnames, start=1):
         if catalog[name].unit is not None:

@@ -15,12 +15,12 @@ import numpy as np
 from astropy.io import fits
 
 from astroyolo_cli.batch import jobs_of, manifest_of, run_batch
+from astroyolo_cli.checksums import checksum
 from astroyolo_cli.errors import AstroYOLOWarning
 from astroyolo_cli.inputs import FieldInput
 from astroyolo_cli.jobs import Recipe
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.pipeline import DetectSettings
-from astroyolo_cli.read import checksum
 
 SIDE, DIFFERENT, SETTLED = 128, 50, 100  # pixels; frames; frames after which memory must not grow
 

@@ -53,6 +53,15 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
 
 
+def test_a_batch_of_processes_begins_before_what_they_need_is_imported():
+    """Each process imports it for itself: the first one only shares the fields out."""
+    code = (
+        "import sys, astroyolo_cli.cli.detect, astroyolo_cli.batch, astroyolo_cli.settings, astroyolo_cli.write, astroyolo_cli.inputs; "
+        "heavy = {'torch', 'astropy', 'openvino', 'onnxruntime', 'scipy', 'rich'} & set(sys.modules); sys.exit(str(heavy) if heavy else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).returncode == 0
+
+
 def test_modules_of_the_front_do_not_import_torch():
     code = (
         "import sys, astroyolo_cli.read, astroyolo_cli.stretch, astroyolo_cli.tile, astroyolo_cli.measure, astroyolo_cli.write, "

@@ -78,9 +78,9 @@ def classes_at_positions(inputs, catalog, reading, network, quiet):
 
 def open_network(weights: str, engine: str, device: str):
     """The engine, and what the header says of it."""
+    from ..checksums import checksum
     from ..model.checkpoint import locate
     from ..model.engine import open_engine
-    from ..read import checksum
 
     path = locate(weights)
     return open_engine(path, engine, device), {"weights": weights, "weights_sha256": checksum(path)}

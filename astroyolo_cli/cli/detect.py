@@ -1,5 +1,6 @@
 """astroyolo detect."""
 
+import contextlib
 import sys
 
 import click
@@ -86,9 +87,9 @@ def check_options(output, into_folder: bool, given: dict) -> None:
 
 
 def recipe_of(given: dict, settings):
+    from ..checksums import checksum
     from ..jobs import Recipe
     from ..model.checkpoint import locate
-    from ..read import checksum
 
     names = ("hdu", "reference_band", "weight_map", "weight_type", "mask", "zero_points", "gain", "region")
     reading = {name: given[name] for name in names}
@@ -153,36 +154,37 @@ def detect_batch(fields, folder, recipe, given: dict) -> int:
     return 1 if counts["failed"] else 0
 
 
+@contextlib.contextmanager
 def told(total: int, quiet: bool):
-    """A context that gives a function of manifest entries: a bar on a terminal, a line each elsewhere; failures always."""
-    import contextlib
+    """A function of manifest entries: a bar on a terminal, a line each elsewhere; failures always."""
+    from ..errors import printable
 
+    with contextlib.nullcontext() if quiet or not sys.stderr.isatty() else bar_of_fields(total) as advance:
+        seen = 0
+
+        def tell(entry: dict) -> None:
+            nonlocal seen
+            seen += 1
+            if advance:
+                advance(seen, printable(entry["field"][-40:]))
+            if entry["status"] == "failed":
+                click.echo(f"astroyolo: {printable(entry['field'])}: {printable(entry['error'])}", err=True)
+            elif not advance and not quiet and entry["status"] == "done":
+                click.echo(f"{seen}/{total} {printable(entry['field'])}: {entry['rows']} rows, {entry['seconds']:.1f} s", err=True)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def bar_of_fields(total: int):
+    """A bar on standard error, and a function of how many fields have ended and the last one's name."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..errors import printable
-
-    console = Console(stderr=True)
-
-    @contextlib.contextmanager
-    def shown():
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        bar = quiet or not console.is_terminal
-        with Progress(*columns, console=console, disable=bar, transient=True) as progress:
-            task, seen = progress.add_task("fields", total=total), 0
-
-            def tell(entry: dict) -> None:
-                nonlocal seen
-                seen += 1
-                progress.update(task, completed=seen, description=printable(entry["field"][-40:]))
-                if entry["status"] == "failed":
-                    click.echo(f"astroyolo: {printable(entry['field'])}: {printable(entry['error'])}", err=True)
-                elif bar and not quiet and entry["status"] == "done":
-                    click.echo(f"{seen}/{total} {printable(entry['field'])}: {entry['rows']} rows, {entry['seconds']:.1f} s", err=True)
-
-            yield tell
-
-    return shown()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("fields", total=total)
+        yield lambda seen, name: progress.update(task, completed=seen, description=name)
 
 
 def check_columns(names, output) -> None:
@@ -228,7 +230,7 @@ def check_cutouts(folder, overwrite: bool) -> None:
 
 def detect_settings(options_given: dict):
     """Checked before any pixel is read."""
-    from ..pipeline import DetectSettings
+    from ..settings import DetectSettings
     from ..tile import USUAL
 
     tile, overlap = options_given["tile"], options_given["overlap"]
@@ -242,7 +244,6 @@ def detect_settings(options_given: dict):
 
 def notes_as_lines():
     """Warnings of ours as one line each on standard error."""
-    import contextlib
     import warnings
 
     from ..errors import AstroYOLOWarning, printable

@@ -82,7 +82,7 @@ def about_network(weights: str, opened) -> dict[str, str]:
     made = {"AstroYOLO": __version__}
     if opened is None:
         return made
+    from ..checksums import checksum
     from ..model.checkpoint import locate
-    from ..read import checksum
 
     return {"network": f"{Path(weights).name} (size {opened.card.size}, sha256 {checksum(locate(weights))[:12]})"} | made

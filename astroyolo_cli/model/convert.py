@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ..checksums import checksum
 from ..errors import WeightsError, printable
-from ..read import checksum
 from .checkpoint import Card
 from .network import AstroYOLO
 from .sizes import SIZES

@@ -1,0 +1,40 @@
+"""What the user may choose of detection; says nothing of how it is done, so that the command line reads it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class DetectSettings:
+    """What decides which sources are found.
+
+    Attributes:
+        tile: side of a tile in pixels, a multiple of 32; None: the one between 512 and 1152 whose tiles fit the frame best.
+        overlap: pixels that neighbouring tiles share at least.
+        min_score: sources of a lower score are dropped.
+        max_det: most boxes looked at in each 512 x 512 pixels of a tile.
+        views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
+        prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
+        batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; changes speed and memory, never
+            the catalog.
+    """
+
+    tile: int | None = None
+    overlap: int = 128
+    min_score: float = 0.3
+    max_det: int = 2000
+    views: int = 2
+    prior_star: float | None = None
+    batch: int = 4
+
+    def for_frame(self, shape: tuple[int, int]) -> DetectSettings:
+        """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it."""
+        from .tile import USUAL, fitting_tile
+
+        tile = self.tile or fitting_tile(shape, self.overlap)
+        size = (tile / USUAL) ** 2
+        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int(self.batch / size), 1))
+
+
+DEFAULT = DetectSettings()
