@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .detections import Detections, centers, concatenate, suppress
+from .detections import Detections, centers, concatenate, overlapping, suppress
 
 SAME = 0.4  # of the smaller box's shorter side, within which boxes of two views are one source
 OVERLAP = 0.5  # IoU above which the weaker of two agreed boxes goes
@@ -37,15 +37,20 @@ def partners(first: Detections, second: Detections) -> np.ndarray:
     mate = np.full(len(first), -1)
     if len(first) == 0 or len(second) == 0:
         return mate
-    sides = [(d.xyxy[:, 2:] - d.xyxy[:, :2]).min(axis=1) for d in (first, second)]
-    apart = np.hypot(*(centers(first.xyxy)[:, None] - centers(second.xyxy)[None]).transpose(2, 0, 1))
-    apart = apart / np.minimum(sides[0][:, None], sides[1][None])
-    taken = np.zeros(len(second), bool)
-    rows, columns = np.nonzero(apart < SAME)
-    for pair in np.argsort(apart[rows, columns], kind="stable"):
-        i, j = rows[pair], columns[pair]
-        if mate[i] < 0 and not taken[j]:
-            mate[i], taken[j] = j, True
+    boxes = np.concatenate([first.xyxy, second.xyxy])
+    i, j, _ = overlapping(boxes)  # which near ones do
+    across = (i < len(first)) & (j >= len(first))
+    i, j = i[across], j[across]
+    side, center = (boxes[:, 2:] - boxes[:, :2]).min(axis=1), centers(boxes)
+    apart = np.hypot(*(center[i] - center[j]).T) / np.minimum(side[i], side[j])
+    order = np.lexsort((j, i, apart))
+    order = order[apart[order] < SAME]
+    mates: dict[int, int] = {}
+    for one, other in zip(i[order].tolist(), j[order].tolist()):
+        if one not in mates and other not in mates:
+            mates |= {one: other, other: one}
+    paired = [one for one in mates if one < len(first)]
+    mate[paired] = [mates[one] - len(first) for one in paired]
     return mate
 
 

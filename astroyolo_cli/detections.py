@@ -59,7 +59,16 @@ class Detections:
 
     def sorted(self) -> Detections:
         """Highest score first; equal scores by y, then x, so that the order never depends on the tiling."""
-        return self.take(np.lexsort((self.xyxy[:, 0], self.xyxy[:, 1], -self.score)))
+        x, y, score = self.xyxy[:, 0], self.xyxy[:, 1], self.score
+        if _in_order(-score, _in_order(y, _in_order(x))).all():
+            return self
+        return self.take(np.lexsort((x, y, -score)))
+
+
+def _in_order(values: np.ndarray, equal: np.ndarray | None = None) -> np.ndarray:
+    """(n - 1,) bool: a value is less than the next one, or the same and the two are in order by ``equal``."""
+    before, after = values[:-1], values[1:]
+    return before <= after if equal is None else (before < after) | (before == after) & equal
 
 
 def with_prior(p: np.ndarray, assumed: float, wanted: float) -> np.ndarray:
@@ -122,23 +131,22 @@ def overlapping(xyxy: np.ndarray, above: float = 0.0) -> tuple[np.ndarray, np.nd
 
 
 def leaders(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n,) for each row the one that it yields to, itself for those that stay; greedy.
+    """(n,) for each row the one that it yields to, the least of them, itself for those that stay; greedy, from row 0 on.
 
     Args:
-        first, second: pairs of rows, of which the second yields if the first has not, in the order in which they are decided:
-            every pair that a row is second in comes before those it is first in.
+        first, second: pairs of rows, first < second, in any order: the second yields if the first does not.
     """
-    leader = list(range(n))
-    for one, other in zip(first.tolist(), second.tolist()):
-        if leader[one] == one and leader[other] == other:
-            leader[other] = one
-    return np.array(leader, int)
-
-
-def by_first(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same pairs, ascending by their first row, then their second."""
-    order = np.lexsort((second, first))
-    return first[order], second[order]
+    gone, leader = np.zeros(n, bool), np.arange(n)
+    one, other = first, second
+    while len(one):  # each time at least the least row that is left is decided
+        may_yield = np.zeros(n, bool)
+        may_yield[other] = True
+        gone[other[~may_yield[one]]] = True
+        left = may_yield[one] & ~gone[one] & ~gone[other]
+        one, other = one[left], other[left]
+    decides = ~gone[first]
+    np.minimum.at(leader, second[decides], first[decides])
+    return leader
 
 
 def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
@@ -148,10 +156,11 @@ def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
     """
     found = found.sorted()
     by_area = np.argsort(-areas(found.xyxy), kind="stable")
-    place = np.argsort(by_area)  # of each row among the largest
+    place = np.empty_like(by_area)  # of each row among the largest
+    place[by_area] = np.arange(len(found))
     i, j, _ = overlapping(found.xyxy, threshold)
     one, other = place[i], place[j]
-    stays = by_area[leaders(len(found), *by_first(np.minimum(one, other), np.maximum(one, other)))][place]
+    stays = by_area[leaders(len(found), np.minimum(one, other), np.maximum(one, other))][place]
     score = np.zeros_like(found.score)
     np.maximum.at(score, stays, found.score)
     kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(stays == np.arange(len(found)))
@@ -162,7 +171,7 @@ def suppress(found: Detections, threshold: float = 0.65) -> Detections:
     """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
     found = found.sorted()
     i, j, _ = overlapping(found.xyxy, threshold)
-    stays = leaders(len(found), *by_first(i, j))
+    stays = leaders(len(found), i, j)
     return found.take(stays == np.arange(len(found)))
 
 
@@ -180,7 +189,7 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     center, side = centers(found.xyxy), (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1, initial=np.inf)
     i, j, _ = overlapping(found.xyxy)
     same = np.hypot(*(center[i] - center[j]).T) < reach * np.minimum(side[i], side[j])
-    stays = leaders(len(found), *by_first(i[same], j[same]))
+    stays = leaders(len(found), i[same], j[same])
     kept, weight = stays == np.arange(len(found)), np.bincount(stays, found.score, len(found))
 
     def mean(p: np.ndarray) -> np.ndarray:

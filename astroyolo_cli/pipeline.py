@@ -19,6 +19,7 @@ from .remote import RemotePath
 from .settings import DEFAULT, DetectSettings
 from .star_boxes import with_shared_size
 from .stretch import COARSE, Background, Stretch, backgrounds, empty_sky, section_rgb
+from .threads import spread
 from .tile import Tile, keep_core, merge_seams, tiles
 
 
@@ -58,23 +59,24 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
     """All sources of a frame, highest score first; boxes in frame pixels. Only detections outlive their tile."""
     settings = settings.for_frame(frame.shape)
     all_tiles = tiles(frame.shape, settings.tile, settings.overlap)
-    parts, numbers = [], []
-    for first in range(0, len(all_tiles), settings.batch):
-        group = all_tiles[first : first + settings.batch]
-        for offset, part in enumerate(find_in_tiles(frame, background, group, engine, settings)):
-            parts.append(part)
-            numbers.append(np.full(len(part), first + offset))
-    if not parts:
-        return Detections.empty()
-    found = with_shared_size(merge_seams(concatenate(parts), np.concatenate(numbers)), frame.shape)
+    groups = [all_tiles[first : first + settings.batch] for first in range(0, len(all_tiles), settings.batch)]
+    lanes = getattr(engine, "lanes", 1)
+    views_lanes = lanes if len(groups) < lanes else 1
+
+    def look(group: list[Tile]) -> list[Detections]:
+        return list(find_in_tiles(frame, background, group, engine, settings, views_lanes))
+
+    parts = [part for group in spread(look, groups, lanes if views_lanes == 1 else 1, fewest=2) for part in group]
+    numbers = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    found = with_shared_size(merge_seams(concatenate(parts), numbers), frame.shape)
 
     if min(frame.shape) < COARSE:  # too narrow for any block of the binned frame
         return found
 
-    def look(images: np.ndarray) -> Detections:
+    def look_again(images: np.ndarray) -> Detections:
         return next(detections_above(engine, images, settings))
 
-    return with_large_galaxies(found, frame, background, look, engine.card.stretch)
+    return with_large_galaxies(found, frame, background, look_again, engine.card.stretch)
 
 
 def reweighted(found: Detections, priors: dict[str, float], prior_star: float | None) -> Detections:
@@ -90,20 +92,22 @@ def reweighted(found: Detections, priors: dict[str, float], prior_star: float | 
     return replace(found, p_galaxy=with_prior(found.p_galaxy, 1 - priors["star"], 1 - prior_star).astype(np.float32))
 
 
-def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings) -> Iterator[Detections]:
-    """The detections that belong to each tile of a group, in frame pixels."""
-    images = np.stack([tile_image(frame, background, tile, settings.tile, engine.card.stretch) for tile in group])
-    for tile, sure in zip(group, detections_above(engine, images, settings)):
+def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings, lanes: int) -> Iterator[Detections]:
+    """The detections that belong to each tile of a group, in frame pixels; two views of it take two of the engine's lanes."""
+    images = np.empty((len(group), 3, settings.tile, settings.tile), np.float32)
+    for tile, image in zip(group, images):
+        fill_tile(image, frame, background, tile, engine.card.stretch)
+    for tile, sure in zip(group, detections_above(engine, images, settings, lanes)):
         yield keep_core(inside_frame(sure.shifted(tile.x, tile.y), frame.shape), tile)
 
 
-def detections_above(engine: Engine, images: np.ndarray, settings: DetectSettings) -> Iterator[Detections]:
+def detections_above(engine: Engine, images: np.ndarray, settings: DetectSettings, lanes: int = 1) -> Iterator[Detections]:
     """The calibrated detections of each image, of the least score that counts and more."""
     from .model.decoding import calibrated, detections_of_images, least_raw_score
 
     calibration = engine.card.calibration
     least = least_raw_score(calibration, settings.min_score, settings.views)
-    for found in detections_of_images(engine, images, least, settings.max_det, settings.views):
+    for found in detections_of_images(engine, images, least, settings.max_det, settings.views, lanes):
         yield calibrated(found, calibration, settings.min_score)
 
 
@@ -115,15 +119,14 @@ def inside_frame(found: Detections, shape: tuple[int, int]) -> Detections:
     return Detections(xyxy, found.score, found.p_galaxy, found.p_disk, found.on_seam).take(kept)
 
 
-def tile_image(frame: Frame, background, tile: Tile, side: int, stretch: Stretch) -> np.ndarray:
-    """(3, side, side) float32 RGB of a tile; what lies beyond the frame is empty sky."""
-    rgb = section_rgb(frame, background, stretch, *tile.section(side))
-    missing = side - rgb.shape[1], side - rgb.shape[2]
-    if not any(missing):
-        return rgb
-    padded = np.tile(empty_sky(frame, rgb, stretch)[:, None, None], (1, side, side))
-    padded[:, : rgb.shape[1], : rgb.shape[2]] = rgb
-    return padded
+def fill_tile(image: np.ndarray, frame: Frame, background, tile: Tile, stretch: Stretch) -> None:
+    """``image`` (3, side, side) becomes the RGB of a tile; what lies beyond the frame is empty sky."""
+    side = image.shape[-1]
+    height, width = min(frame.shape[0] - tile.y, side), min(frame.shape[1] - tile.x, side)
+    rgb = section_rgb(frame, background, stretch, *tile.section(side), into=image[:, :height, :width])
+    if height < side or width < side:
+        sky = empty_sky(frame, rgb, stretch)[:, None, None]
+        image[:, height:], image[:, :, width:] = sky, sky
 
 
 def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[str, object]:

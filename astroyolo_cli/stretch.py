@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -20,7 +20,8 @@ MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
 MOST_SAMPLED = 64_000_000  # of larger frames fewer pixels are taken
 ENOUGH = 1_000_000  # pixels for the sky and noise of a frame as a whole
-PIECE = 256  # pixels a side: a mesh is interpolated in products so small that BLAS starts no threads, which would wait for the network's
+STRIP = 32  # rows that are stretched at once: what lies between counts and RGB stays in the processor's cache
+PIECE = 1024  # columns: a mesh is interpolated in products so small that BLAS starts no threads, which would wait for the network's
 COARSE = 8  # pixels a bin when big sources are looked for
 
 
@@ -69,14 +70,15 @@ class Background:
         """Bilinear between the middles of the cells, constant beyond the outermost; float32."""
         rows, columns = (range(*part.indices(n)) for part, n in zip((rows, columns), self.shape))
         found = np.empty((len(rows), len(columns)), np.float32)
-        for y in range(0, len(rows), PIECE):
-            near_y, along_y = _mesh_weights(mesh.shape[0], self.shape[0], rows[y : y + PIECE])
+        for y in range(0, len(rows), STRIP):
+            near_y, along_y = _mesh_weights(mesh.shape[0], self.shape[0], rows[y : y + STRIP])
             for x in range(0, len(columns), PIECE):
                 near_x, along_x = _mesh_weights(mesh.shape[1], self.shape[1], columns[x : x + PIECE])
-                found[y : y + PIECE, x : x + PIECE] = along_y @ mesh[near_y, near_x] @ along_x.T
+                found[y : y + STRIP, x : x + PIECE] = along_y @ mesh[near_y, near_x] @ along_x.T
         return found
 
 
+@lru_cache(maxsize=256)
 def _mesh_weights(cells: int, pixels: int, part: range) -> tuple[slice, np.ndarray]:
     """The cells near a part of the pixels, and (n, near) float64 weights of linear interpolation between the middles of equal cells."""
     position = np.clip((np.asarray(part) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
@@ -238,7 +240,9 @@ def signal(counts: np.ndarray, background: Background, rows=slice(None), columns
     noise = background.section(background.noise_mesh, rows, columns)
     found = counts[rows, columns] - sky
     found /= noise
-    found[~np.isfinite(found)] = 0.0
+    good = np.isfinite(found)
+    if not good.all():
+        found[~good] = 0.0
     return found
 
 
@@ -263,14 +267,15 @@ def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
         As many, float32 in [0, 1]. The same as astropy's ``make_lupton_rgb``.
     """
     above = signals - np.float32(stretch.minimum)
-    intensity = above.mean(axis=0)
-    positive = intensity > 0
+    intensity = above.mean(axis=0) if len(above) > 1 else above[0]
     # the slope near 0 is that of astropy's LuptonAsinhStretch: a tenth of the linear image's
     slope = np.float32(0.1 / np.arcsinh(0.1 * stretch.Q))
-    squeezed = np.arcsinh(intensity * np.float32(stretch.Q / stretch.stretch)) * slope
-    factor = np.divide(squeezed, intensity, out=np.zeros_like(intensity), where=positive)
-    rgb = np.clip(above * factor, 0, None, dtype=np.float32)
-    rgb /= np.maximum(rgb.max(axis=0), 1)
+    factor = intensity * np.float32(stretch.Q / stretch.stretch)
+    np.arcsinh(factor, out=factor)
+    factor *= slope
+    factor /= np.where(intensity > 0, intensity, np.float32(np.inf))
+    rgb = np.maximum(above * factor, np.float32(0))
+    rgb /= np.maximum(rgb.max(axis=0), np.float32(1))
     return rgb
 
 
@@ -280,14 +285,28 @@ def empty_sky(frame: Frame, rgb: np.ndarray, stretch: Stretch) -> np.ndarray:
     return sky.astype(np.float32)
 
 
-def section_rgb(frame: Frame, background: dict[str, Background], stretch: Stretch, rows=slice(None), columns=slice(None)) -> np.ndarray:
-    """(3, h, w) float32 in [0, 1] of a section of the frame, with the whole frame's sky and noise."""
+def section_rgb(
+    frame: Frame, background: dict[str, Background], stretch: Stretch, rows=slice(None), columns=slice(None), into: np.ndarray | None = None
+) -> np.ndarray:
+    """(3, h, w) float32 in [0, 1] of a section of the frame, with the whole frame's sky and noise; written ``into`` where that is given."""
+    rows, columns = (range(*part.indices(n)) for part, n in zip((rows, columns), frame.shape))
+    rgb = np.empty((3, len(rows), len(columns)), np.float32) if into is None else into
+    for first in range(0, len(rows), STRIP):
+        part = as_slice(rows[first : first + STRIP]), as_slice(columns)
+        rgb[:, first : first + STRIP] = strip_rgb(frame, background, stretch, part)
+    return rgb
+
+
+def as_slice(part: range) -> slice:
+    return slice(part.start, part.stop, part.step)
+
+
+def strip_rgb(frame: Frame, background: dict[str, Background], stretch: Stretch, part: tuple[slice, slice]) -> np.ndarray:
+    """(3, h, w) float32, or (1, h, w) where the three are the same."""
     if frame.stretched:
-        return np.stack([np.nan_to_num(frame.counts[b][rows, columns]) for b in frame.bands]).astype(np.float32)
-    bands = [signal(frame.counts[b], background[b], rows, columns) for b in frame.bands]
-    if len(bands) == 1:
-        return np.repeat(lupton_rgb(bands[0][None], stretch), 3, axis=0)
-    return lupton_rgb(three_channels(bands), stretch)
+        return np.stack([np.nan_to_num(frame.counts[band][part]) for band in frame.bands])
+    bands = [signal(frame.counts[band], background[band], *part) for band in frame.bands]
+    return lupton_rgb(bands[0][None] if len(bands) == 1 else three_channels(bands), stretch)
 
 
 def window_rgb(frame: Frame, background: dict, x: float, y: float, stretch: Stretch, side: int) -> np.ndarray:

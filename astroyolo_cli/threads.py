@@ -10,11 +10,11 @@ from contextvars import copy_context
 FEWEST = 4  # pieces of work that are worth threads
 
 
-def spread(work: Callable, pieces: Iterable, threads: int = 1) -> list:
-    """``work`` of each piece, in their order; 0 threads: as many as ``usable``."""
+def spread(work: Callable, pieces: Iterable, threads: int = 1, fewest: int = FEWEST) -> list:
+    """``work`` of each piece, in their order; 0 threads: as many as ``usable``. Of less than ``fewest`` pieces without threads."""
     pieces = list(pieces)
     threads = threads or usable()
-    if threads == 1 or len(pieces) < FEWEST:
+    if threads == 1 or len(pieces) < fewest:
         return [work(piece) for piece in pieces]
     with ThreadPoolExecutor(threads) as pool:  # each in a copy of this context: NumPy's errstate is part of it
         return [future.result() for future in [pool.submit(copy_context().run, work, piece) for piece in pieces]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detections import Detections, by_first, centers, iou, overlapping
+from .detections import Detections, centers, leaders, overlapping
 
 REACH = 2.0  # pixels by which a core reaches beyond its border, so that a source on the border is in one at least
 REACH_OF_SIZE = 1 / 16  # the same for large boxes, whose centres two tiles place less alike
@@ -110,21 +110,17 @@ def merge_seams(found: Detections, tile_of: np.ndarray) -> Detections:
     order = np.lexsort((found.xyxy[:, 0], found.xyxy[:, 1], -found.score))
     found, tile_of = found.take(order), tile_of[order]
     seam = np.flatnonzero(found.on_seam)
-    if len(seam) == 0:
-        return found
-    center = centers(found.xyxy[seam]).astype(np.float64)
-    reach = max(2 * REACH, REACH_OF_SIZE * 2 * float(np.ptp(found.xyxy[seam][:, [0, 2]], axis=1).max()))
-    one, other, _ = overlapping(found.xyxy[seam])  # which the same source's boxes do
-    near = ((center[one] - center[other]) ** 2).sum(axis=1) <= reach**2
-    gone = np.zeros(len(found), bool)
-    for first, second in zip(*by_first(seam[one[near]], seam[other[near]])):
-        if not gone[first] and tile_of[first] != tile_of[second] and _is_same(found.xyxy[[first]], found.xyxy[[second]]):
-            gone[second] = True
-    return found.take(~gone)
+    one, other = _same_sources(found.xyxy[seam])
+    apart = tile_of[seam[one]] != tile_of[seam[other]]
+    stays = leaders(len(found), seam[one[apart]], seam[other[apart]])
+    return found.take(stays == np.arange(len(found)))
 
 
-def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Boxes (1, 4) that overlap well, or whose centres lie within a fifth of the smaller one."""
-    smaller = min((a[:, 2:] - a[:, :2]).max(), (b[:, 2:] - b[:, :2]).max())
-    distance = np.hypot(*(centers(a) - centers(b))[0])
-    return bool(iou(a, b)[0, 0] > SAME or distance < 0.2 * smaller)
+def _same_sources(xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows i < j of boxes that overlap well, or whose centres lie within a fifth of the smaller one, and in reach of two cores."""
+    one, other, overlap = overlapping(xyxy)
+    side, center = (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=0), centers(xyxy)
+    distance = np.hypot(*(center[one] - center[other]).T)
+    reach = 2 * np.maximum(REACH, REACH_OF_SIZE * np.ptp(xyxy[:, [0, 2]], axis=1).max(initial=0))
+    same = (distance <= reach) & ((overlap > SAME) | (distance < 0.2 * np.minimum(side[one], side[other])))
+    return one[same], other[same]

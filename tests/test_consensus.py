@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astroyolo_cli.consensus import consensus, half_turned
+from astroyolo_cli.consensus import SAME, consensus, half_turned, partners
 from astroyolo_cli.detections import Detections
 from test_tile import detections
 
@@ -36,3 +36,21 @@ def test_neither_view_comes_first():
 def test_nothing_twice_is_nothing():
     assert len(consensus(Detections.empty(), Detections.empty())) == 0
     assert len(consensus(detections([[0, 0, 9, 9]], [0.8]), Detections.empty())) == 1
+
+
+def test_partners_are_the_nearest_of_all_pairs():
+    rng = np.random.default_rng(2)
+    center, half = rng.uniform(0, 90, (70, 2)), rng.uniform(2, 9, (70, 2))
+    boxes = np.concatenate([center - half, center + half], 1)
+    first, second = detections(boxes[:50], np.ones(50)), detections(boxes[20:] + rng.normal(0, 1, (50, 4)), np.ones(50))
+    middles, sides = (
+        [f(d.xyxy) for d in (first, second)] for f in (lambda b: (b[:, :2] + b[:, 2:]) / 2, lambda b: (b[:, 2:] - b[:, :2]).min(1))
+    )
+    apart = np.hypot(*(middles[0][:, None] - middles[1][None]).transpose(2, 0, 1)) / np.minimum(sides[0][:, None], sides[1][None])
+    expected = np.full(50, -1)
+    while apart.min() < SAME:
+        i, j = np.unravel_index(apart.argmin(), apart.shape)
+        expected[i] = j
+        apart[i], apart[:, j] = np.inf, np.inf
+    assert (expected >= 0).sum() > 20
+    np.testing.assert_array_equal(partners(first, second), expected)

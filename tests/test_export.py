@@ -184,3 +184,19 @@ def test_what_cannot_run_is_said(tmp_path):
             open_engine(tmp_path / "broken.onnx", engine)
     ended = CliRunner().invoke(cli, ["export", "-o", str(tmp_path / "nano.pt")])
     assert ".onnx or .xml" in str(ended.exception)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_is_called_by_as_many_threads_as_it_has_lanes(engine):
+    from concurrent.futures import ThreadPoolExecutor
+
+    pytest.importorskip(engine)
+    network = open_engine(locate("nano"), engine, threads=3)
+    assert network.lanes == 3 and open_engine(locate("nano"), engine, threads=1).lanes == 1
+    images = np.random.default_rng(0).random((12, 1, 3, 96, 96), np.float32)
+    alone = [network(image) for image in images]
+    with ThreadPoolExecutor(5) as pool:
+        together = list(pool.map(network, images))
+    for one, other in zip(alone, together):
+        for head in HEADS:
+            np.testing.assert_array_equal(one[head], other[head])

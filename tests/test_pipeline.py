@@ -1,5 +1,7 @@
 """Detection with networks that say what the test wants."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from astroyolo_cli import pipeline
 from astroyolo_cli.detections import Detections
 from astroyolo_cli.errors import WeightsError
 from astroyolo_cli.pipeline import DetectSettings, reweighted
+from astroyolo_cli.stretch import backgrounds
 from conftest import FakeEngine, make_frame, star, tan_wcs
 
 
@@ -91,3 +94,29 @@ def test_another_prior_changes_the_odds_as_bayes_says():
     np.testing.assert_allclose(reweighted(found, {"star": 0.25}, 0.25).p_galaxy, found.p_galaxy, rtol=1e-5)
     with pytest.raises(WeightsError, match="prior"):
         reweighted(found, {}, 0.6)
+
+
+@pytest.mark.parametrize("shape, views", [((1400, 1400), 1), ((1400, 1400), 2), ((300, 300), 2), ((900, 500), 2)])
+def test_threads_in_the_lanes_of_the_network_change_nothing(shape, views):
+    class Slow(FakeEngine):
+        """As many calls at a time as it has lanes, the later ones ending first."""
+
+        lanes, running, most = 1, 0, 0
+
+        def __call__(self, images):
+            self.running += 1
+            self.most = max(self.most, self.running)
+            time.sleep(0.03 / self.running)
+            self.running -= 1
+            box = 100 * float(images[0, 0, 40:80, 40:80].mean())  # tells one tile from another
+            return FakeEngine([(250 + box, 250, 262 + box, 262 + box), (20, 20, 30, 30)])(images)
+
+    frame, catalogs = rich_field(shape), []
+    for lanes in (1, 3):
+        engine = Slow()
+        engine.lanes = lanes
+        catalogs.append(pipeline.find(frame, backgrounds(frame), engine, DetectSettings(tile=512, views=views)))
+        assert 1 <= engine.most <= lanes
+    assert len(catalogs[0]) > 0 and engine.most > 1
+    for name in ("xyxy", "score", "on_seam"):
+        np.testing.assert_array_equal(getattr(catalogs[0], name), getattr(catalogs[1], name))

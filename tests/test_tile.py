@@ -10,6 +10,7 @@ from astroyolo_cli.detections import (
     fade_overlapping,
     iou,
     join_concentric,
+    leaders,
     overlapping,
     suppress,
 )
@@ -158,3 +159,22 @@ def test_overlapping_pairs_are_those_of_the_whole_matrix():
     assert (i < j).all() and len(i) == (whole > 0).sum()
     np.testing.assert_allclose(overlap, whole[i, j], rtol=1e-6)
     assert [len(part) for part in overlapping(np.zeros((0, 4), np.float32))] == [0, 0, 0]
+
+
+def test_leaders_are_those_of_the_greedy_loop():
+    rng = np.random.default_rng(7)
+    for n, pairs in ((1, 0), (30, 40), (200, 900), (50, 1200)):
+        first, second = np.sort(rng.integers(0, n, (2, pairs)), axis=0)
+        first, second = first[first < second], second[first < second]
+        expected = list(range(n))
+        for one, other in sorted(zip(first.tolist(), second.tolist())):
+            if expected[one] == one and expected[other] == other:
+                expected[other] = one
+        assert leaders(n, first, second).tolist() == expected
+    assert leaders(5, np.arange(4), np.arange(1, 5)).tolist() == [0, 0, 2, 2, 4]  # a chain
+
+
+def test_rows_in_order_stay_as_they_are():
+    found = detections([[3, 1, 9, 9], [1, 2, 9, 9], [2, 2, 9, 9], [0, 0, 9, 9]], [0.9, 0.9, 0.9, 0.5])
+    assert found.sorted() is found and Detections.empty().sorted().xyxy.shape == (0, 4)
+    assert found.take(np.array([3, 2, 1, 0])).sorted().xyxy[:, 0].tolist() == [3, 1, 2, 0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..consensus import consensus, half_turned
 from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
+from ..threads import spread
 from .checkpoint import Calibration
 from .sizes import STRIDES, strides_of
 
@@ -30,21 +31,23 @@ def cell_grid_of(cells: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndar
     return cell_grid(*size, strides_of(cells, *size))
 
 
-def detections_of_images(engine, images: np.ndarray, least: float, max_det: int, views: int) -> list[Detections]:
+def detections_of_images(engine, images: np.ndarray, least: float, max_det: int, views: int, lanes: int = 1) -> list[Detections]:
     """What each of a batch of square images holds, by one or two views, with raw scores of at least ``least``.
 
     Args:
         engine: callable as in engine.py, with a card.
         images: (B, 3, side, side) float32.
         views: 1, or 2 for the consensus with the images turned by 180 degrees.
+        lanes: of the engine that the views may take at the same time.
     """
     side = images.shape[-1]
-    seen = decoded(engine(images), side, least, max_det, engine.card.calibration)
-    if views == 1:
-        return seen
-    turned = np.ascontiguousarray(images[:, :, ::-1, ::-1])
-    other = decoded(engine(turned), side, least, max_det, engine.card.calibration)
-    return [consensus(a, half_turned(b, side)) for a, b in zip(seen, other)]
+
+    def look(turned: bool) -> list[Detections]:
+        view = np.ascontiguousarray(images[:, :, ::-1, ::-1]) if turned else images
+        return decoded(engine(view), side, least, max_det, engine.card.calibration)
+
+    seen, *others = spread(look, (False, True)[:views], lanes, fewest=2)
+    return [consensus(a, half_turned(b, side)) for a, b in zip(seen, others[0])] if others else seen
 
 
 def decoded(outputs, side: int, least: float, max_det: int, calibration) -> list[Detections]:
@@ -72,8 +75,9 @@ def detections_of_tile(
     raw = outputs["detection"]
     rows = np.flatnonzero(raw[:, 4] >= logit(least))
     score = probability(raw[rows, 4])
-    best = np.argsort(-score, kind="stable")[:max_det]
-    rows, score = rows[best], score[best]
+    if len(rows) > max_det:
+        best = np.argsort(-score, kind="stable")[:max_det]
+        rows, score = rows[best], score[best]
     corners, strides = (part[rows] for part in cell_grid_of(len(raw), size))
     p_galaxy, p_disk = (
         probability(outputs[head][rows, 1] - outputs[head][rows, 0], calibration.get(head, UNCALIBRATED))

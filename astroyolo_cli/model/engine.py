@@ -5,21 +5,29 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from queue import LifoQueue
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import AstroYOLOError, WeightsError, reason_of
-from ..threads import stated
+from ..threads import stated, usable
 from .checkpoint import Card, load
 from .graph import INPUT, onnx_of
 
 
 class Engine(Protocol):
-    """A network that is ready to run; ``card`` says what its weight file says, ``name`` is that of ``--engine``."""
+    """A network that is ready to run.
+
+    Attributes:
+        card: what its weight file says.
+        name: that of ``--engine``.
+        lanes: threads that may call it at the same time, each with its part of the processors.
+    """
 
     card: Card
     name: str
+    lanes: int
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(B, 3, H, W) float32 RGB in [0, 1] to head -> (B, cells, outputs) float32."""
@@ -28,7 +36,7 @@ class Engine(Protocol):
 class TorchEngine:
     """PyTorch in float32, batch normalisation folded into the convolutions."""
 
-    name = "torch"
+    name, lanes = "torch", 1
 
     def __init__(self, path: Path, device: str, threads: int = 0):
         import torch
@@ -70,7 +78,8 @@ class OnnxEngine:
         runtime = required("onnxruntime", "onnxruntime")
         only_cpu(device, "onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads
+        self.lanes = lanes_of(threads)
+        options.intra_op_num_threads = max((threads or usable()) // self.lanes, 1)
         network, self.card = onnx_of(path) if path.suffix.lower() not in EXPORTED else (str(path), None)
         try:
             self._session = runtime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
@@ -91,18 +100,26 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, device: str, threads: int = 0):
         only_cpu(device, "openvino")
-        settings = {"INFERENCE_PRECISION_HINT": self.precision, "PERFORMANCE_HINT": "LATENCY"}
+        self.lanes = lanes_of(threads)
+        settings = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": self.lanes}
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
         model, self.card = openvino_model(path)
         try:
-            self._compiled = imported_openvino().Core().compile_model(model, "CPU", settings)
+            compiled = imported_openvino().Core().compile_model(model, "CPU", settings)
         except Exception as error:
             raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
-        self._heads = [next(iter(output.names)) for output in self._compiled.outputs]
+        self._heads = [next(iter(output.names)) for output in compiled.outputs]
+        self._idle = LifoQueue()  # what runs the network, one for each that may call it at the same time
+        for _ in range(self.lanes):
+            self._idle.put(compiled.create_infer_request())
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        found = self._compiled(np.ascontiguousarray(images, np.float32))
-        return {head: found[number].copy() for number, head in enumerate(self._heads)}
+        request = self._idle.get()
+        try:
+            found = request.infer([np.ascontiguousarray(images, np.float32)], share_inputs=True, share_outputs=True)
+            return {head: found[number].copy() for number, head in enumerate(self._heads)}
+        finally:
+            self._idle.put(request)
 
 
 class OpenVinoHalfEngine(OpenVinoEngine):
@@ -114,11 +131,20 @@ class OpenVinoHalfEngine(OpenVinoEngine):
 
 ENGINES = {engine.name: engine for engine in (TorchEngine, OnnxEngine, OpenVinoEngine, OpenVinoHalfEngine)}
 EXPORTED = (".onnx", ".xml")
+MOST_LANES = 4  # beyond, Python itself is the bottleneck, and each holds a tile
 RUNS = {  # ending of a weight file -> engines that run it, fastest first, as measured on a CPU with bfloat16
     ".safetensors": ("openvino-bf16", "onnxruntime", "openvino", "torch"),
     ".onnx": ("openvino-bf16", "onnxruntime", "openvino"),
     ".xml": ("openvino-bf16", "openvino"),
 }
+
+
+def lanes_of(threads: int) -> int:
+    """How many may call an engine at the same time that has so many threads, 0 for all processors.
+
+    One thread does most with a core of its own: the tiles then wait for each other nowhere.
+    """
+    return min(threads or usable(), MOST_LANES)
 
 
 def openvino_model(path: Path):
