@@ -44,7 +44,7 @@ def run_benchmark(path: Path, side: int, bands: int, threads: int, tell: Callabl
         "machine": {"system": platform.platform(), "processors": os.cpu_count(), "threads": threads or None, "numpy": np.__version__},
         "weights": path.name,
         "frame": {"side": side, "bands": bands, "rows": rows, "seconds": round(total, 4), "stages": stages},
-        "megapixels_a_second": round(side**2 * 1e-6 / total, 3),
+        "megapixels_a_second": round(side**2 * 1e-6 / total, 6),
         "engines": engines,
         "fastest": min(engines, key=lambda one: one["ms_a_tile"]),
     }
