@@ -49,6 +49,9 @@ from .scene import Block, Scene
 from .shapes import FWHM_OF_SIGMA, Shapes, fill_shapes, nothing_known, star_width
 from .sky import sky_between
 from .stamps import Light, at_edges, ellipses, over_edges
+from .threads import spread
+
+SOME = 1000  # detections that one thread takes at once
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None, threads: int = 1) -> Table:
@@ -66,7 +69,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     usable = usable_boxes(found.xyxy, frame.shape)
     boxes = np.where(usable[:, None], found.xyxy, [-0.5, -0.5, 0.5, 0.5]).astype(np.float64)
     sky = {band: sky_between(background[band], frame.counts[band], boxes[usable]) for band in frame.bands}
-    scene = Scene(frame, sky, boxes, usable)
+    scene = Scene(frame, sky, boxes, usable, threads)
     with np.errstate(all="ignore"):
         look = first_look(scene, found, threads)
         seeing = seeing_of(scene, look, fwhm)
@@ -175,7 +178,9 @@ def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: n
     for bit, map_ in ((BAD_PIXELS, bad), (SATURATED, saturated_pixels(scene.frame, section)), (SURVEY_MASK, survey)):
         if map_ is not None and map_.any():
             flags[within(map_, boxes)] |= bit
-    flags[covered(boxes, rows, next(iter(light.values())).owner)] |= BLENDED
+    owner, parts = next(iter(light.values())).owner, [slice(i, i + SOME) for i in range(0, len(rows), SOME)]
+    for part, mine in zip(parts, spread(lambda part: covered(boxes[part], rows[part], owner), parts, scene.threads)):
+        flags[part][mine] |= BLENDED
     return flags
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from .columns import BAD_PIXELS, BLENDED, CENTROID_FAILED, EDGE, SATURATED
 from .detections import Detections
-from .shapes import Shapes, window_moments
+from .shapes import Shapes, Window
 from .stamps import LARGEST, Light, Stamps, groups, total
 from .threads import spread
 
@@ -30,6 +30,7 @@ STAR_DOUBT, GALAXY_DOUBT = 0.1, 0.8  # standard error of the light outside of th
 BESIDE_DOUBT, SHARED_DOUBT = 0.6, 0.3  # the same of the light beside the aperture, and of what is shared with neighbours
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON, MOST_HALVES = 2.5, 2.5  # semi-major axis of the total aperture: Kron radii, and at most so many half sides of the box
+EDGE_WIDTH = 0.8  # pixels from an aperture's edge beyond which all of a pixel is in or out: half its diagonal, and a sagitta
 FEWEST_EMPTY = 25  # places, with less of them noise is taken as white
 LEAST_SNR, MOST_STARS = 50, 50  # of stars that give the profile
 
@@ -81,30 +82,24 @@ class Sums:
     beside: np.ndarray
     neighbours: np.ndarray
 
+    def put(self, rows: np.ndarray, part: Sums) -> None:
+        """The light of these rows, in place."""
+        for name, values in vars(part).items():
+            getattr(self, name)[rows] = values
+
 
 def no_fluxes(n: int, bands: int) -> Fluxes:
     """Of n sources, none measured yet."""
     return Fluxes(*(np.full((n, bands), np.nan) for _ in range(2)), *(np.full(n, np.nan) for _ in range(3)))
 
 
-def sums(light: Light, rows, place, a, b, theta, threads: int = 1) -> Sums:
-    """The light in ellipses of semi-axes ``a``, ``b``; cut at the largest stamp."""
-    result = Sums(*np.zeros((5, len(place))))
-    a, b = (np.clip(v, 0.5, LARGEST - 2.0) for v in (a, b))
-
-    def add(group) -> None:
-        part, side = group
-        stamps = light.stamps(rows[part], place[part], side)
-        covered = coverage(stamps, place[part], a[part], b[part], theta[part])
-        flux, area = total(covered, stamps.data), covered.sum(axis=(1, 2), dtype=np.float64)
-        rest = stamps.data.sum(axis=(1, 2), dtype=np.float64) - flux
-        result.flux[part], result.area[part] = flux, area
-        result.error[part] = np.sqrt(area * stamps.variance + np.maximum(flux, 0) / light.gain)
-        result.beside[part] = rest / ((2 * side + 1) ** 2 - area)
-        result.neighbours[part] = foreign_light(stamps, covered)
-
-    spread(add, groups(np.ceil(np.maximum(a, b)) + 1), threads)
-    return result
+def sums(stamps: Stamps, place, a, b, theta, gain: float) -> Sums:
+    """The light of stamps in ellipses of semi-axes ``a``, ``b``."""
+    covered = coverage(stamps, place, a, b, theta)
+    flux, area = total(covered, stamps.data), covered.sum(axis=(1, 2), dtype=np.float64)
+    rest = stamps.data.sum(axis=(1, 2), dtype=np.float64) - flux
+    error = np.sqrt(area * stamps.variance + np.maximum(flux, 0) / gain)
+    return Sums(flux, error, area, rest / (stamps.data.shape[1] ** 2 - area), foreign_light(stamps, covered))
 
 
 def foreign_light(stamps: Stamps, covered: np.ndarray) -> np.ndarray:
@@ -113,12 +108,41 @@ def foreign_light(stamps: Stamps, covered: np.ndarray) -> np.ndarray:
     return np.maximum(np.bincount(row, covered.ravel()[stamps.foreign_at] * stamps.foreign_light, len(covered)), 0)
 
 
+def circles(light: Light, rows, place, radius: float, threads: int = 1) -> Sums:
+    """The light in circles of one radius."""
+    result = Sums(*np.zeros((5, len(place))))
+
+    def add(group) -> None:
+        part, side = group
+        size = np.full(len(part), radius)
+        result.put(part, sums(light.stamps(rows[part], place[part], side), place[part], size, size, 0 * size, light.gain))
+
+    spread(add, groups(np.full(len(place), np.ceil(radius) + 1)), threads)
+    return result
+
+
+def apertures(light: Light, rows, place, radius: float, a, b, theta, threads: int = 1) -> tuple[Sums, Sums, Growth]:
+    """The light in circles of one radius, in ellipses of semi-axes ``a``, ``b``, and its growth as far as these; all cut at the
+    largest stamp. One stamp serves all three."""
+    small, large = (Sums(*np.zeros((5, len(place)))) for _ in range(2))
+    a, b = (np.clip(v, 0.5, LARGEST - 2.0) for v in (a, b))
+
+    def add(group) -> tuple:
+        part, side = group
+        stamps, at, size = light.stamps(rows[part], place[part], side), place[part], np.full(len(part), min(radius, LARGEST - 2.0))
+        large.put(part, sums(stamps, at, a[part], b[part], theta[part], light.gain))
+        small.put(part, sums(stamps.inner(int(np.ceil(size.max(initial=0))) + 1), at, size, size, 0 * size, light.gain))
+        return part, growth_curves(stamps, at)
+
+    return small, large, Growth(spread(add, groups(np.ceil(np.maximum(np.maximum(a, b), radius)) + 1), threads))
+
+
 def coverage(stamps: Stamps, place, a, b, theta) -> np.ndarray:
     """(n, s, s) float32 part of each pixel inside an ellipse: that of a half plane along the nearest piece of the ellipse, shifted
     by the mean sagitta of its curve. Within 0.2 % of the exact area, 1 % for a semi-minor axis below 2 pixels."""
     radius = stamps.radii(place, a, b, theta)
     part = (radius < 1).astype(np.float32)
-    edge = np.flatnonzero(np.abs(radius - 1) < (1.2 / np.minimum(a, b)).astype(np.float32)[:, None, None])
+    edge = np.flatnonzero(np.abs(radius - 1) < (EDGE_WIDTH / np.minimum(a, b)).astype(np.float32)[:, None, None])
     (rows, row, column), radius = np.unravel_index(edge, part.shape), radius.ravel()[edge]
     dx, dy = stamps.x[rows, column] - place[rows, 0], stamps.y[rows, row] - place[rows, 1]
     c, s = np.cos(theta)[rows], np.sin(theta)[rows]
@@ -141,14 +165,14 @@ def half_plane(inward, normal_x, normal_y) -> np.ndarray:
 
 
 class Growth:
-    """The light of n sources in circles around ``place``, as far as ``reach``."""
+    """The light of n sources in circles.
 
-    def __init__(self, light: Light, rows, place, reach, threads: int = 1):
-        def curves(group):
-            part, side = group
-            return part, growth_curves(light.stamps(rows[part], place[part], side), place[part])
+    Args:
+        curves: rows, light and radii (``growth_curves``) of some sources each.
+    """
 
-        self._groups = spread(curves, groups(np.ceil(reach) + 1), threads)
+    def __init__(self, curves: list[tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]]):
+        self._groups = curves
 
     def radius_of(self, flux: np.ndarray) -> np.ndarray:
         """(n,) radius of the circle that holds this flux (n,); NaN where none does.
@@ -188,8 +212,7 @@ def crossing(growth, radius, level) -> np.ndarray:
 
 def aperture_scale(light: Light, place: np.ndarray, radius: float) -> float:
     """How much more the light in apertures at empty places (n, 2) scatters than that of white noise; 1 where too few are empty."""
-    size, nobody = np.full(len(place), radius), np.full(len(place), -1)
-    empty = sums(replace(light, gain=np.inf), nobody, place, size, size, np.zeros(len(place)))
+    empty = circles(replace(light, gain=np.inf), np.full(len(place), -1), place, radius)
     return excess_scatter(empty.flux / empty.error)
 
 
@@ -198,8 +221,8 @@ def centroid_scale(light: Light, place: np.ndarray, radius: float, sigma: float)
     if len(place) < FEWEST_EMPTY:
         return 1.0
     stamps = light.stamps(np.full(len(place), -1), place, int(np.ceil(radius)))
-    first, noise = window_moments(stamps.data, stamps, place, np.full(len(place), sigma))[1::3]
-    return excess_scatter((first / noise).ravel())
+    window = Window(stamps.x, stamps.y, place, np.full(len(place), sigma))
+    return excess_scatter((window.moments(stamps.data)[1] / window.noises(stamps)[1]).ravel())
 
 
 def empty_places(light: Light, shape: tuple[int, int], radius: float, most: int = 600) -> np.ndarray:
@@ -258,12 +281,6 @@ def brightest(flux: np.ndarray, error: np.ndarray, usual: np.ndarray) -> np.ndar
     return order[(usual & (flux > LEAST_SNR * error))[order]][:MOST_STARS]
 
 
-def circles(light: Light, rows, place, radius: float, threads: int = 1) -> Sums:
-    """The light in circles of one radius."""
-    size = np.full(len(place), radius)
-    return sums(light, rows, place, size, size, np.zeros(len(place)), threads)
-
-
 def fluxes_of(
     rows: np.ndarray, found: Detections, light: dict, reference: str, shapes: Shapes, flags, stars: dict, radius: float, threads: int = 1
 ) -> Fluxes:
@@ -275,23 +292,21 @@ def fluxes_of(
     """
     place = shapes.place
     a, b = kron_axes(shapes, found.xyxy, radius)
-    small = {band: circles(one, rows, place, radius, threads) for band, one in light.items()}
-    kron = {band: sums(one, rows, place, a, b, shapes.theta, threads) for band, one in light.items()}
+    inside = {band: apertures(one, rows, place, radius, a, b, shapes.theta, threads) for band, one in light.items()}
+    small, kron, growth = inside[reference]
     as_star = {band: 1 / profile.part_within(radius) for band, profile in stars.items()}
-    point = looks_like_star(found, small[reference], kron[reference], as_star[reference]) & (flags & SATURATED == 0)
+    point = looks_like_star(found, small, kron, as_star[reference]) & (flags & SATURATED == 0)
     circle = np.sqrt(a * b)
-    growth = Growth(light[reference], rows, place, a, threads)
-    half_light = growth.radius_of(kron[reference].flux / 2)
+    half_light = growth.radius_of(kron.flux / 2)
     sharp = np.sqrt(np.maximum(half_light**2 - stars[reference].radius_of(0.5) ** 2, (0.3 * half_light) ** 2))
     as_galaxy = galaxy_factor(circle / sharp, found.p_disk)
     flux, error = np.empty((2, len(rows), len(light)))
     for j, band in enumerate(light):
         factor = np.where(point, as_star[band], np.maximum(as_galaxy, 1 / stars[band].part_within(circle)))
-        inside = chosen(point, small[band], kron[band])
-        flux[:, j] = inside.flux * factor
-        error[:, j] = error_of_total(replace(inside, beside=kron[band].beside), factor, np.where(point, STAR_DOUBT, GALAXY_DOUBT))
+        used = replace(chosen(point, *inside[band][:2]), beside=inside[band][1].beside)
+        flux[:, j], error[:, j] = used.flux * factor, error_of_total(used, factor, np.where(point, STAR_DOUBT, GALAXY_DOUBT))
     whole = flux[:, list(light).index(reference)]
-    return Fluxes(flux, error, small[reference].flux, small[reference].error, growth.radius_of(whole / 2))
+    return Fluxes(flux, error, small.flux, small.error, growth.radius_of(whole / 2))
 
 
 def kron_axes(shapes: Shapes, xyxy: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:

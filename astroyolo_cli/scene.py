@@ -14,10 +14,12 @@ from .detections import centers
 from .frame import Frame
 from .stamps import LARGEST, OWN, Light, Stamps, all_bands, owners
 from .stretch import Background
+from .threads import spread
 
 MOST = 24_000_000  # pixels of all bands that a block of a frame read in parts has with its margin
 MOST_WHOLE = 64_000_000  # the same of a frame that is in memory: few blocks, whose margins are measured twice, cost less
 LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
+STRIP_ROWS = 256  # of a block that are made at once
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 
 
@@ -63,10 +65,11 @@ class Scene:
     Args:
         boxes: (n, 4) float64, finite.
         usable: (n,) bool, boxes that own pixels.
+        threads: that share the work.
     """
 
-    def __init__(self, frame: Frame, sky: dict[str, Background], boxes: np.ndarray, usable: np.ndarray):
-        self.frame, self.sky, self.boxes, self.usable = frame, sky, boxes, usable
+    def __init__(self, frame: Frame, sky: dict[str, Background], boxes: np.ndarray, usable: np.ndarray, threads: int = 1):
+        self.threads, self.frame, self.sky, self.boxes, self.usable = threads, frame, sky, boxes, usable
         most = MOST_WHOLE if all(isinstance(counts, np.ndarray) for counts in frame.counts.values()) else MOST
         self.blocks = blocks_of(frame.shape, len(frame.bands), most)
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
@@ -105,16 +108,24 @@ class Scene:
         """(h, w) int32 row of the detection to which a pixel of a part of the frame belongs, -1 for none."""
         (x0, y0, x1, y1), here = self._owned, np.array([columns.start, rows.start] * 2)
         near = np.flatnonzero((x1 >= columns.start) & (x0 < columns.stop) & (y1 >= rows.start) & (y0 < rows.stop) & self.usable)
-        number = owners(self.boxes[near] - here, np.arange(len(near)), (rows.stop - rows.start, columns.stop - columns.start))
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        if len(near) == len(self.boxes):
+            return owners(self.boxes - here, near, shape, self.threads)
+        number = owners(self.boxes[near] - here, np.arange(len(near)), shape, self.threads)
         return np.append(near, -1).astype(np.int32)[number]
 
     def _light_of(self, band: str, owner: np.ndarray, rows: slice, columns: slice) -> Light:
-        sky, variance = self.sky[band], self.sky[band].section(self.sky[band].noise_mesh, rows, columns)
-        np.square(variance, out=variance)
-        data = sky.section(sky.sky_mesh, rows, columns)
-        np.subtract(self.frame.counts[band][rows, columns], data, out=data)
-        bad = ~np.isfinite(data)  # counts are, where the frame says bad
-        if bad.any():
+        counts, sky = self.frame.counts[band][rows, columns], self.sky[band]
+        data, variance = np.empty((2, *owner.shape), np.float32)
+
+        def fill(first: int) -> bool:
+            strip, here = slice(first, first + STRIP_ROWS), slice(rows.start + first, min(rows.start + first + STRIP_ROWS, rows.stop))
+            np.subtract(counts[strip], sky.section(sky.sky_mesh, here, columns), out=data[strip])
+            np.square(sky.section(sky.noise_mesh, here, columns), out=variance[strip])
+            return bool(np.isfinite(data[strip]).all())  # counts are not, where the frame says bad
+
+        if not all(spread(fill, range(0, len(owner), STRIP_ROWS), self.threads)):
+            bad = ~np.isfinite(data)
             data[bad] = 0
             owner = np.where(bad, np.int32(-2), owner)
         if band in self.frame.weights:

@@ -95,9 +95,13 @@ def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarra
 def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Shapes of sources on stamps of one size, and (n,) bool: the light goes on at the stamp's edge."""
     stamps = light.stamps(rows, middle, side)
-    for _ in range(2):  # again with the neighbours' pixels mirrored at the place found
-        place, sigma, error = follow(stamps, middle, half, guess, light.gain)
-        mirror(stamps, place)
+    place, sigma, error = follow(stamps, middle, half, guess, light.gain)
+    again = np.flatnonzero(mirror(stamps, place, before=middle))  # with the neighbours' pixels mirrored at the place found
+    if len(again):
+        follows = follow(stamps.take(again), middle[again], half[again], guess[again], light.gain, (place[again], sigma[again]))
+        before = place.copy()
+        place[again], sigma[again], error[again] = follows
+        mirror(stamps, place, before)
     distance = stamps.radii(middle, *half.T, np.zeros(len(rows)))
     near = distance < INNER * reach
     a, b, theta = moments(stamps, place, near, sigma)
@@ -108,61 +112,94 @@ def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: f
     return dict(zip(names, values)), goes_on
 
 
-def follow(stamps: Stamps, middle, half, guess, gain: float):
+def follow(stamps: Stamps, middle, half, guess, gain: float, start: tuple[np.ndarray, np.ndarray] | None = None):
     """Centroid under a Gaussian window, as SExtractor's XWIN_IMAGE, whose width becomes that of the light below it.
 
     The matched filter of a Gaussian source (adaptive moments; Bernstein & Jarvis 2002, AJ 123, 583). Faint sources keep
     the window that their box suggests, for theirs would follow the noise.
 
+    Args:
+        start: place (n, 2) and sigma (n,) to start from, in place of ``middle`` and ``guess``.
+
     Returns:
         place (n, 2), sigma (n,), errors (n, 2). Where the window finds no light of 2 sigma, never comes to rest, or leaves
         the box's inner part: the middle of the box, the sigma guessed, NaN.
     """
-    place, sigma = middle.copy(), guess.copy()
-    most = np.maximum(half.max(axis=1), 1.0)
-    for _ in range(40):
-        inside, first, second, noise, _ = window_moments(stamps.data, stamps, place, sigma)
-        shift = 2 * first / inside[:, None]
-        spread = second / inside - (first**2).sum(axis=1) / inside**2 / 2
-        share = np.clip(spread / sigma**2, 0.1, 0.85)  # of a Gaussian source as wide as the window: a half
-        wanted = np.clip(sigma * np.sqrt(share / (1 - share)), 0.5, most)
-        leap = np.minimum(1, sigma / np.maximum(np.hypot(*shift.T), 1e-9))  # faint light asks for leaps; the peak is nearer
-        place = place + np.nan_to_num(shift * leap[:, None])
-        new = np.where(inside > ADAPT * noise, wanted, guess)
-        settled = np.nanmax(np.abs(shift), initial=0) < 1e-4 and np.abs(new / sigma - 1).max(initial=0) < 1e-3
-        sigma = new
-        if settled:
-            break
-    inside, _, _, noise, spread = window_moments(stamps.data, stamps, place, sigma, gain)
+    place, sigma = (v.copy() for v in start or (middle, guess))
+    shift = settle(stamps, place, sigma, guess, np.maximum(half.max(axis=1), 1.0))
+    window = Window(stamps.x, stamps.y, place, sigma)
+    inside = window.moments(stamps.data)[0]
+    noise, spread = window.noises(stamps, gain)
     allowed = np.maximum(half * 0.5, 2.0)
-    at_rest = np.hypot(*shift.T) < REST
-    good = at_rest & (inside > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
+    good = (shift < REST) & (inside > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
     error = np.where(good[:, None], 2 * spread / inside[:, None], np.nan)
     return np.where(good[:, None], place, middle), np.where(good, sigma, guess), error
 
 
-def window_moments(data, stamps: Stamps, place, sigma, gain: float = np.inf):
-    """Light below a round Gaussian window, as products of vectors, for the window is a product of x and y.
+def settle(stamps: Stamps, place, sigma, guess, most) -> np.ndarray:
+    """Move ``place`` and widen ``sigma``, in place, each until it stays, or 40 times; (n,) the last steps, pixels.
 
-    Returns:
-        total (n,), first moments (n, 2), mean second moment (n,); of their noise: the sd of the total (n,) and of the
-        first moments (n, 2).
+    Args:
+        guess, most: (n,) sigma of faint sources, and the largest of any.
     """
-    dx, dy = stamps.x - place[:, :1], stamps.y - place[:, 1:]
-    in_x, in_y = (np.exp(-0.5 * (d / sigma[:, None]) ** 2) for d in (dx, dy))
-    by_row = data @ np.stack([in_x, in_x * dx, in_x * dx**2], axis=2, dtype=np.float32)  # (n, s, 3)
-    flat, along_x, along_x2 = ((in_y * by_row[:, :, i]).sum(axis=1) for i in range(3))
-    along_y, along_y2 = ((in_y * dy**power * by_row[:, :, 0]).sum(axis=1) for power in (1, 2))
-    first, second = np.stack([along_x, along_y], axis=1), (along_x2 + along_y2) / 2
-    wx, wy = in_x**2, in_y**2
-    photons = np.zeros((len(data), 3))
-    if np.isfinite(gain):
-        by_row = data @ np.stack([wx, wx * dx**2], axis=2, dtype=np.float32)
-        photons = np.stack([(wy * by_row[:, :, 0]).sum(1), (wy * by_row[:, :, 1]).sum(1), (wy * dy**2 * by_row[:, :, 0]).sum(1)], axis=1)
-        photons = np.maximum(photons, 0) / gain
-    sky = np.stack([wx.sum(1) * wy.sum(1), (wx * dx**2).sum(1) * wy.sum(1), wx.sum(1) * (wy * dy**2).sum(1)], axis=1)
-    noise = np.sqrt(sky * stamps.variance[:, None] + photons)
-    return flat, first, second, noise[:, 0], noise[:, 1:]
+    step, rows = np.full(len(place), np.nan), np.arange(len(place))
+    data, x, y, variance = stamps.data, stamps.x, stamps.y, stamps.variance
+    for _ in range(40):
+        at, width = place[rows], sigma[rows]
+        window = Window(x, y, at, width)
+        inside, first, second = window.moments(data)
+        shift = 2 * first / inside[:, None]
+        spread = second / inside - (first**2).sum(axis=1) / inside**2 / 2
+        share = np.minimum(np.maximum(spread / width**2, 0.1), 0.85)  # of a Gaussian source as wide as the window: a half
+        wanted = np.minimum(np.maximum(width * np.sqrt(share / (1 - share)), 0.5), most[rows])
+        step[rows] = length = np.hypot(*shift.T)
+        leap = np.minimum(1, width / np.maximum(length, 1e-9))  # faint light asks for leaps; the peak is nearer
+        place[rows] = at + np.nan_to_num(shift * leap[:, None])
+        sigma[rows] = new = np.where(inside > ADAPT * window.noise(variance), wanted, guess[rows])
+        moving = (length > 1e-4) | (np.abs(new / width - 1) > 1e-3)
+        if not moving.any():
+            break
+        if not moving.all():
+            rows, data, x, y, variance = (part[moving] for part in (rows, data, x, y, variance))
+    return step
+
+
+class Window:
+    """Round Gaussian windows on n stamps: each is a product of one in x and one in y, so that sums below it are of vectors.
+
+    Args:
+        x, y: (n, s) pixel coordinates of the stamps' columns and rows.
+        place, sigma: (n, 2) and (n,), pixels.
+    """
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, place: np.ndarray, sigma: np.ndarray):
+        self.dx, self.dy = x - place[:, :1], y - place[:, 1:]
+        narrow = -0.5 / sigma[:, None] ** 2
+        self.in_x, self.in_y = (np.exp(narrow * d * d) for d in (self.dx, self.dy))
+
+    def moments(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Total (n,), first moments (n, 2) and mean second moment (n,) of the light (n, s, s)."""
+        by_x = (self.in_y.astype(np.float32)[:, None, :] @ data)[:, 0] * self.in_x
+        by_y = (data @ self.in_x.astype(np.float32)[:, :, None])[:, :, 0] * self.in_y
+        first = np.stack([np.vecdot(by_x, self.dx), np.vecdot(by_y, self.dy)], axis=1)
+        second = (np.vecdot(by_x, self.dx**2) + np.vecdot(by_y, self.dy**2)) / 2
+        return by_x.sum(axis=1), first, second
+
+    def noise(self, variance: np.ndarray) -> np.ndarray:
+        """(n,) sd of the total on a sky of this variance (n,)."""
+        return np.sqrt(variance * np.vecdot(self.in_x, self.in_x) * np.vecdot(self.in_y, self.in_y))
+
+    def noises(self, stamps: Stamps, gain: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+        """sd of the total (n,) and of the first moments (n, 2), of sky and photons."""
+        wx, wy = self.in_x**2, self.in_y**2
+        across, down = wx * self.dx**2, wy * self.dy**2
+        sky = np.stack([wx.sum(1) * wy.sum(1), across.sum(1) * wy.sum(1), wx.sum(1) * down.sum(1)], axis=1)
+        photons = np.zeros_like(sky)
+        if np.isfinite(gain):
+            by_y = stamps.data @ np.stack([wx, across], axis=2, dtype=np.float32)
+            photons = np.stack([np.vecdot(wy, by_y[:, :, 0]), np.vecdot(wy, by_y[:, :, 1]), np.vecdot(down, by_y[:, :, 0])], axis=1)
+        noise = np.sqrt(sky * stamps.variance[:, None] + np.maximum(photons, 0) / gain)
+        return noise[:, 0], noise[:, 1:]
 
 
 def moments(stamps: Stamps, place, near, sigma) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .threads import spread
+
 OWN = 1.5  # half sides of its box up to which a detection owns pixels
 LARGEST = 400  # pixels: half side of the largest stamp
 TIE = 1e-3  # pixels: boxes end on half pixels, and which pixel is nearest to one must not hang on the last digit
 CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
+STRIP = 1_000_000  # pixels whose owners are found at once, for the same reason
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,30 @@ class Stamps:
     foreign_at: np.ndarray
     foreign_light: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Stamps:
+        """Those of these rows, ascending."""
+        size = self.data.shape[1] * self.data.shape[2]
+        number = np.full(len(self.data), -1)
+        number[rows] = np.arange(len(rows))
+        row, pixel = np.divmod(self.foreign_at, size)
+        kept = number[row] >= 0
+        at, light = number[row[kept]] * size + pixel[kept], self.foreign_light[kept]
+        return Stamps(self.data[rows], self.variance[rows], self.x[rows], self.y[rows], self.foreign[rows], at, light)
+
+    def inner(self, half: int) -> Stamps:
+        """The middle ``2 * half + 1`` pixels of each; all where there are no more."""
+        side = self.data.shape[1]
+        cut = side // 2 - half
+        if cut <= 0:
+            return self
+        middle = slice(cut, side - cut)
+        row, pixel = np.divmod(self.foreign_at, side * side)
+        y, x = np.divmod(pixel, side)
+        kept = (y >= cut) & (y < side - cut) & (x >= cut) & (x < side - cut)
+        at, light = (((row * (side - 2 * cut) + y - cut) * (side - 2 * cut)) + x - cut)[kept], self.foreign_light[kept]
+        data, foreign = (np.ascontiguousarray(part[:, middle, middle]) for part in (self.data, self.foreign))
+        return Stamps(data, self.variance, self.x[:, middle], self.y[:, middle], foreign, at, light)
+
     def offsets(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(n, 1, s) and (n, s, 1) distances in x and y from ``place`` (n, 2)."""
         return (self.x - place[:, :1])[:, None, :], (self.y - place[:, 1:])[:, :, None]
@@ -139,16 +166,31 @@ def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return boxes + np.concatenate([-missing * (low & ~high), missing * (high & ~low)], axis=1)
 
 
-def owners(boxes: np.ndarray, rows: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def owners(boxes: np.ndarray, rows: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.ndarray:
     """(H, W) int32: the row of the detection to which a pixel belongs, one of ``rows``; -1 far from all of them."""
-    nearest, owner = np.full(shape[0] * shape[1], OWN, np.float32), np.full(shape[0] * shape[1], -1, np.int32)
-    for row, pixel, distance in ellipses(boxes, rows, OWN, shape):
+    owner = np.empty(shape, np.int32)
+    middle, reach = (boxes[rows, 1] + boxes[rows, 3]) / 2, OWN * np.maximum((boxes[rows, 3] - boxes[rows, 1]) / 2, 0.5) + 1
+    height = max(STRIP // max(shape[1], 1), 16)
+
+    def fill(first: int) -> None:
+        strip = owner[first : first + height]
+        near = (middle + reach >= first) & (middle - reach <= first + height)
+        fill_owners(strip, boxes - [0, first, 0, first], rows[near])
+
+    spread(fill, range(0, shape[0], height), threads)
+    return owner
+
+
+def fill_owners(owner: np.ndarray, boxes: np.ndarray, rows: np.ndarray) -> None:
+    """The same in place, without strips. Of detections at one distance the smaller has the pixel, then the first."""
+    nearest, flat = np.full(owner.size, OWN, np.float32), owner.ravel()  # a view
+    flat[:] = -1
+    for row, pixel, distance in ellipses(boxes, rows, OWN, owner.shape):
         closer = distance < nearest[pixel]
         row, pixel, distance = row[closer], pixel[closer], distance[closer]
         np.minimum.at(nearest, pixel, distance)
-        mine = distance == nearest[pixel]
-        owner[pixel[mine]] = row[mine]
-    return owner.reshape(shape)
+        mine = (distance == nearest[pixel])[::-1]
+        flat[pixel[::-1][mine]] = row[::-1][mine]
 
 
 def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -170,10 +212,9 @@ def ellipses(boxes: np.ndarray, rows: np.ndarray, reach: float, shape: tuple[int
             for i, (p, n) in enumerate(((x, shape[1]), (y, shape[0])))
         )
         distance = away_x[:, None, :] + away_y[:, :, None]
-        at = np.flatnonzero(distance <= reach**2)
-        i, j = np.divmod(at, (2 * side + 1) ** 2)
-        j, k = np.divmod(j, 2 * side + 1)
-        yield these[i], y[i, j] * shape[1] + x[i, k], np.sqrt(distance.ravel()[at])
+        near = distance <= reach**2
+        pixel = (y * shape[1])[:, :, None] + x[:, None, :]
+        yield np.repeat(these, np.count_nonzero(near, axis=(1, 2))), pixel[near], np.sqrt(distance[near])
 
 
 def one_ellipse(row: int, middle: np.ndarray, half: np.ndarray, reach: float, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
@@ -209,17 +250,27 @@ def cut_out(image: np.ndarray, top: np.ndarray, left: np.ndarray, side: int, bey
     return parts
 
 
-def mirror(stamps: Stamps, place: np.ndarray) -> None:
-    """Replace foreign pixels, in place, by those opposite ``place``; by 0 where these are foreign or out of the stamp."""
-    side = stamps.data.shape[1]
-    twice = np.rint(2 * (place - np.stack([stamps.x[:, 0], stamps.y[:, 0]], axis=1))).astype(int)
-    i, pixel = np.divmod(stamps.foreign_at, side * side)
-    row, column = np.divmod(pixel, side)
+def mirror(stamps: Stamps, place: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
+    """Replace foreign pixels, in place, by those opposite ``place`` (n, 2); by 0 where these are foreign or out of the stamp.
+
+    Args:
+        before: (n, 2) places at which they are mirrored already.
+
+    Returns:
+        (n,) bool, the stamps that this changed.
+    """
+    side, corner = stamps.data.shape[1], np.stack([stamps.x[:, 0], stamps.y[:, 0]], axis=1)
+    twice = np.rint(2 * (place - corner)).astype(int)
+    new = np.ones(len(place), bool) if before is None else (twice != np.rint(2 * (before - corner))).any(axis=1)
+    i = stamps.foreign_at // (side * side)
+    at, i = stamps.foreign_at[new[i]], i[new[i]]
+    row, column = np.divmod(at - i * (side * side), side)
     row, column = twice[i, 1] - row, twice[i, 0] - column
     inside = (row >= 0) & (row < side) & (column >= 0) & (column < side)
-    opposite = np.where(inside, (i * side + row) * side + column, stamps.foreign_at)
+    opposite = np.where(inside, (i * side + row) * side + column, at)
     data = stamps.data.ravel()  # a view: stamps are contiguous
-    data[stamps.foreign_at] = np.where(stamps.foreign.ravel()[opposite], 0, data[opposite])
+    data[at] = np.where(stamps.foreign.ravel()[opposite], 0, data[opposite])
+    return np.bincount(i, minlength=len(place)) > 0
 
 
 def total(weight: np.ndarray, data: np.ndarray) -> np.ndarray:

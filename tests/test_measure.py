@@ -343,7 +343,9 @@ def test_light_beside_an_aperture_and_of_neighbours_in_it():
     owner[25:36, 34:] = 5  # a band of the aperture is another's
     data = np.where(owner == 5, 7, 2).astype(np.float32)
     size = np.full(1, 8.0)
-    inside = sums(Light(data, np.ones_like(data), owner), np.zeros(1, int), np.full((1, 2), 30.0), size, size, np.zeros(1))
+    place = np.full((1, 2), 30.0)
+    stamps = Light(data, np.ones_like(data), owner).stamps(np.zeros(1, int), place, 10)
+    inside = sums(stamps, place, size, size, np.zeros(1), np.inf)
     part = CircularAperture((30, 30), 8).to_mask(method="exact").to_image((61, 61))
     assert inside.neighbours[0] == pytest.approx(7 * part[owner == 5].sum(), rel=0.01)
     assert inside.flux[0] == pytest.approx(2 * np.pi * 64, rel=0.002) and inside.area[0] == pytest.approx(np.pi * 64, rel=0.002)
