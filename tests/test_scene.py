@@ -64,8 +64,8 @@ def test_blocks_and_the_whole_frame_measure_alike(crowded, monkeypatch):
         a, b = np.ma.asarray(whole[name]), np.ma.asarray(parts[name])
         np.testing.assert_array_equal(np.ma.getmaskarray(a), np.ma.getmaskarray(b), err_msg=name)
         if a.dtype.kind == "f":
-            # a group's centroids move until the last of them has come to rest, to 1e-4 pixel
-            np.testing.assert_allclose(a.filled(0), b.filled(0), rtol=2e-3, atol=1e-3 * np.median(np.abs(a.filled(0))), err_msg=name)
+            # float32 sums of stamps that are cut in other company
+            np.testing.assert_allclose(a.filled(0), b.filled(0), rtol=1e-4, atol=1e-5 * np.median(np.abs(a.filled(0))), err_msg=name)
         else:
             np.testing.assert_array_equal(a, b, err_msg=name)
 
