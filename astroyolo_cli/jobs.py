@@ -61,7 +61,7 @@ def open_recipe(recipe: Recipe):
     path = locate(recipe.weights)
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(open_engine, path, recipe.engine, recipe.device, recipe.threads)
-        from . import measure, pipeline, write  # noqa: F401
+        from . import measure, pipeline, read, write  # noqa: F401
     return opening.result()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,7 +37,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, thr
     """Find, classify and measure every source of a frame.
 
     Args:
-        threads: that measure; 0 for as many as there are processors.
+        threads: that stretch and measure; 0 for as many as there are processors.
 
     Raises:
         InputError: for a frame without signal.
@@ -44,13 +45,15 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, thr
     from .measure import flag_untrained_fwhm, measure
 
     began = time.perf_counter()
-    background = backgrounds(frame)
-    stretched = time.perf_counter()
-    found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
-    inferred = time.perf_counter()
-    catalog = measure(frame, found, background, threads=threads)
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(provenance, frame, engine, settings)  # reads all files once more
+        background = backgrounds(frame, threads)
+        stretched = time.perf_counter()
+        found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
+        inferred = time.perf_counter()
+        catalog = measure(frame, found, background, threads=threads)
     flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
-    catalog.meta["provenance"] = provenance(frame, engine, settings)
+    catalog.meta["provenance"] = made.result()
     done = time.perf_counter()
     return Result(catalog, background, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
 

@@ -8,6 +8,7 @@ such light costs no more than the search for it.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -100,10 +101,28 @@ def coarse_signal(counts, background: Background) -> np.ndarray:
 
 def medians_of(blocks: np.ndarray) -> np.ndarray:
     """(h, w) of blocks (h, n, w, n); a bad pixel counts as brighter than all, where half are bad the median is NaN."""
-    h, n, w, _ = blocks.shape
-    middle = n * n // 2
-    ordered = np.partition(blocks.transpose(0, 2, 1, 3).reshape(h, w, n * n), (middle - 1, middle), axis=2)
-    return ordered[:, :, middle - 1 : middle + 1].mean(axis=2)
+    n = blocks.shape[1]
+    pixels = [np.ascontiguousarray(blocks[:, row, :, column]) for row in range(n) for column in range(n)]
+    for i, j in sorting_pairs(len(pixels)):
+        pixels[i], pixels[j] = np.fmin(pixels[i], pixels[j]), np.maximum(pixels[i], pixels[j])  # NaN last
+    middle = len(pixels) // 2
+    return (pixels[middle - 1] + pixels[middle]) / 2
+
+
+@cache
+def sorting_pairs(n: int) -> tuple[tuple[int, int], ...]:
+    """Places to compare, and to exchange where the first holds more, one after the other, until n values are sorted; n a power of two.
+
+    Batcher's odd-even merge sort (1968, AFIPS 32, 307): of many short lists at once it takes a fifth of the time of sorting each.
+    """
+    pairs = []
+    for length in (2**k for k in range(n.bit_length() - 1)):
+        for step in (length >> k for k in range(length.bit_length())):
+            for i in range(step % length, n - step):
+                same_list = i // (2 * length) == (i + step) // (2 * length)
+                if same_list and (i - step % length) // step % 2 == 0:
+                    pairs.append((i, i + step))
+    return tuple(pairs)
 
 
 def large_galaxy(frame: Frame, background, region: Region, look, stretch: Stretch) -> Detections | None:

@@ -220,9 +220,15 @@ def can_be_read(card: fits.Card) -> bool:
 
 
 def as_counts(data: np.ndarray) -> np.ndarray:
-    """float32 in native byte order, NaN where not finite."""
-    data = np.array(data, np.float32)
-    data[~np.isfinite(data)] = np.nan
+    """float32 in native byte order, NaN where not finite; where that can be, in the memory of ``data``, which is then used up."""
+    if data.dtype.newbyteorder("=") != np.float32 or not data.flags.writeable:
+        data = np.array(data, np.float32)
+    elif not data.dtype.isnative:
+        data = data.byteswap(inplace=True).view(np.float32)
+    for strip in strips(data, 128):
+        bad = ~np.isfinite(strip)
+        if bad.any():
+            strip[bad] = np.nan
     return data
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .errors import InputError
 from .frame import Frame
 from .masks import grown, opened
+from .threads import spread
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
@@ -191,10 +192,18 @@ def block_means(counts) -> np.ndarray:
     means = []
     for blocks in coarse_blocks(counts):
         good = np.isfinite(blocks)
-        number = good.sum(axis=(1, 3), dtype=np.float32)
-        total = np.where(good, blocks, 0).sum(axis=(1, 3), dtype=np.float64)
+        if good.all():
+            means.append((block_sums(blocks) / blocks[0, :, 0].size).astype(np.float32))
+            continue
+        number, total = block_sums(good), block_sums(np.where(good, blocks, 0))
         means.append(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0).astype(np.float32))
     return np.concatenate(means)
+
+
+def block_sums(blocks: np.ndarray) -> np.ndarray:
+    """(h, w) float64 of blocks (h, n, w, n); column by column of them, which is faster than along short axes."""
+    rows = blocks.sum(axis=1, dtype=np.float64)
+    return sum(rows[:, :, column] for column in range(rows.shape[2]))
 
 
 def coarse_blocks(counts, strip: int = 64) -> Iterator[np.ndarray]:
@@ -206,30 +215,32 @@ def coarse_blocks(counts, strip: int = 64) -> Iterator[np.ndarray]:
         yield half.reshape(last - first, COARSE // 2, columns, COARSE // 2)
 
 
-def backgrounds(frame: Frame) -> dict[str, Background]:
+def backgrounds(frame: Frame, threads: int = 1) -> dict[str, Background]:
     """Sky and noise of each band; a picture's too, for its photometry.
 
     Interpolation averages neighbouring pixels, so that the noise of an aligned band is measured on the
     pixels it had before.
 
+    Args:
+        threads: that share the bands; 0 for as many as there are processors.
+
     Raises:
         InputError: naming the file, for a band without signal.
     """
     try:
-        return backgrounds_of_bands(frame)
+        found = spread(lambda band: background_of_band(frame, band), frame.bands, threads, fewest=2)
     except InputError as error:
         raise InputError(f"{frame.sources[0]}: {error}" if frame.sources else str(error)) from error
+    return dict(zip(frame.bands, found))
 
 
-def backgrounds_of_bands(frame: Frame) -> dict[str, Background]:
-    found = {}
-    for band, counts in frame.counts.items():
-        found[band] = estimate_background(counts)
-        if band in frame.native:
-            native = estimate_background(frame.native[band])
-            ratio = np.median(native.noise_mesh) / np.median(found[band].noise_mesh)
-            found[band] = Background(found[band].sky_mesh, found[band].noise_mesh * ratio, counts.shape)
-    return found
+def background_of_band(frame: Frame, band: str) -> Background:
+    found = estimate_background(frame.counts[band])
+    if band not in frame.native:
+        return found
+    native = estimate_background(frame.native[band])
+    ratio = np.median(native.noise_mesh) / np.median(found.noise_mesh)
+    return Background(found.sky_mesh, found.noise_mesh * ratio, found.shape)
 
 
 def signal(counts: np.ndarray, background: Background, rows=slice(None), columns=slice(None)) -> np.ndarray:

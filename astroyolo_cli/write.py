@@ -256,11 +256,16 @@ def values_and_mask(column) -> tuple[np.ndarray, np.ndarray]:
 def text_cells(column) -> list[str]:
     values, mask = values_and_mask(column)
     if values.dtype.kind == "f":
-        form = f"{{:.{DECIMALS[column.name]}f}}" if column.name in DECIMALS else f"{{:.{SIGNIFICANT}g}}"
-        return ["" if unknown or not np.isfinite(v) else form.format(v) for v, unknown in zip(values, mask)]
-    if values.dtype.kind in "US":
-        return ["" if unknown else harmless(str(v)) for v, unknown in zip(values, mask)]
-    return ["" if unknown else str(v) for v, unknown in zip(values, mask)]
+        mask = mask | ~np.isfinite(values)
+        form = f"%.{DECIMALS[column.name]}f" if column.name in DECIMALS else f"%.{SIGNIFICANT}g"
+        cells = ("\n".join([form] * len(values)) % tuple(values.tolist())).split("\n")[: len(values)]  # all at once, many times faster
+    elif values.dtype.kind in "US":
+        cells = [harmless(str(value)) for value in values.tolist()]
+    else:
+        cells = [str(value) for value in values.tolist()]
+    for row in np.flatnonzero(mask):
+        cells[row] = ""
+    return cells
 
 
 def harmless(text: str) -> str:

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from astroyolo_cli.detections import Detections, centers, iou
-from astroyolo_cli.pyramid import SIDE, binned_rgb, coarse_frame, factors, replaced, unexplained, wide_light, with_large_galaxies
+from astroyolo_cli.pyramid import (
+    SIDE,
+    binned_rgb,
+    coarse_frame,
+    factors,
+    medians_of,
+    replaced,
+    sorting_pairs,
+    unexplained,
+    wide_light,
+    with_large_galaxies,
+)
 from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb
 from conftest import make_frame, star
 
@@ -107,6 +118,25 @@ def test_what_the_network_sees_in_the_binned_window_comes_back_in_frame_pixels()
 
     before = detections([((440, 280, 460, 300), 0.9, 0.8)])
     np.testing.assert_array_equal(with_large_galaxies(before, frame, sky, blind, Stretch()).xyxy, before.xyxy)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 8, 16])
+def test_a_network_that_sorts_all_zeros_and_ones_sorts_everything(n):
+    """Knuth, The Art of Computer Programming, 5.3.4, theorem Z."""
+    values = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    for i, j in sorting_pairs(n):
+        values[:, i], values[:, j] = values[:, [i, j]].min(axis=1), values[:, [i, j]].max(axis=1)
+    assert (np.diff(values, axis=1) >= 0).all()
+
+
+def test_medians_are_those_of_each_block_with_bad_pixels_brightest():
+    rng = np.random.default_rng(5)
+    blocks = rng.normal(0, 1, (6, 4, 7, 4)).astype(np.float32)
+    blocks[rng.uniform(0, 1, blocks.shape) < 0.3] = np.nan
+    blocks[0, :, 0], blocks[1, :2, 1] = np.nan, np.nan
+    brightest = np.where(np.isnan(blocks), np.inf, blocks).transpose(0, 2, 1, 3).reshape(6, 7, 16)
+    expected = np.median(brightest, axis=2)
+    np.testing.assert_allclose(medians_of(blocks), np.where(np.isinf(expected), np.nan, expected), rtol=1e-6)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from PIL import Image
 
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.inputs import field_of_folder, resolve
-from astroyolo_cli.read import read_field, without_fill
+from astroyolo_cli.read import as_counts, read_field, without_fill
 from conftest import star, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
@@ -305,3 +305,17 @@ def test_the_user_knows_zero_points_and_gain_better_than_the_header(tmp_path):
     assert frame.gain == {"z": 4.0, "r": 4.0}
     with pytest.raises(InputError, match="no band g for --zero-point"):
         read_field(field, zero_points={"g": 27.5})
+
+
+@pytest.mark.parametrize("kind", [">f4", "<f4", ">f8", ">i2", "u1"])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_counts_of_any_kind_of_number_are_native_floats(kind, writeable):
+    values = np.arange(300 * 7).reshape(300, 7) % 200
+    data = values.astype(kind)
+    expected = values.astype(np.float32)
+    if data.dtype.kind == "f":
+        data[280, 3], data[5, 5], expected[280, 3], expected[5, 5] = np.inf, np.nan, np.nan, np.nan
+    data.flags.writeable = writeable
+    counts = as_counts(data)
+    assert counts.dtype == np.float32 and counts.dtype.isnative
+    np.testing.assert_array_equal(counts, expected)

@@ -5,7 +5,7 @@ import pytest
 from astropy.visualization import make_lupton_rgb
 
 from astroyolo_cli.errors import InputError
-from astroyolo_cli.stretch import Stretch, estimate_background, lupton_rgb, sky_and_noise, three_channels
+from astroyolo_cli.stretch import Stretch, block_means, estimate_background, lupton_rgb, sky_and_noise, three_channels
 
 
 def crowded(shape=(600, 700), sky=40.0, noise=3.0, n=300, seed=0):
@@ -100,3 +100,17 @@ def test_small_images(shape):
 def test_two_bands_have_their_mean_in_green():
     red, blue = np.ones((2, 2)), np.full((2, 2), 3.0)
     np.testing.assert_array_equal(three_channels([red, blue])[:, 0, 0], [1, 2, 3])
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.3, 1.0])
+def test_block_means_are_those_of_every_fourth_good_pixel(bad):
+    rng = np.random.default_rng(1)
+    counts = rng.normal(5, 1, (83, 546)).astype(np.float32)  # more rows of blocks than are read at once, and some beyond the last
+    counts[rng.uniform(0, 1, counts.shape) < bad] = np.nan
+    found = block_means(np.repeat(counts, 8, axis=0))
+    assert found.shape == (83, 68)
+    for i, j in ((0, 0), (40, 7), (82, 67)):
+        pixels = np.repeat(counts[i : i + 1, 8 * j : 8 * j + 8 : 2], 4, axis=0)
+        with np.errstate(invalid="ignore"):
+            expected = pixels[np.isfinite(pixels)].mean() if np.isfinite(pixels).any() else np.nan
+        np.testing.assert_allclose(found[i, j], expected, rtol=1e-6)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from astroyolo_cli import write as writing
 from astroyolo_cli.columns import COLUMNS, FLAGS
@@ -167,3 +167,13 @@ def test_a_dash_is_csv_on_standard_output(tmp_path, catalog, capsys):
     write(catalog, tmp_path / "c.csv")
     assert capsys.readouterr().out == (tmp_path / "c.csv").read_text()
     assert not Path("-").exists()
+
+
+def test_numbers_of_text_formats_are_those_of_one_by_one():
+    values = np.array([0.0, -0.0, 1e-12, -3.00004999, 12345678.9, 5e300, np.nan, np.inf, -np.inf, 7.5], np.float64)
+    for name, form in (("x", "{:.4f}"), ("flux", "{:.7g}")):
+        column = MaskedColumn(values, name=name, mask=np.arange(10) == 9)
+        expected = [form.format(v) if np.isfinite(v) else "" for v in values[:9]] + [""]
+        assert writing.text_cells(column) == expected
+        assert writing.text_cells(column[:4].astype(np.float32)) == [form.format(float(np.float32(v))) for v in values[:4]]
+        assert writing.text_cells(column[:0]) == []
