@@ -1,7 +1,10 @@
 """Exported networks: they run without us and without PyTorch, and give the catalog that PyTorch gives."""
 
+import contextlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -200,3 +203,20 @@ def test_an_engine_is_called_by_as_many_threads_as_it_has_lanes(engine):
     for one, other in zip(alone, together):
         for head in HEADS:
             np.testing.assert_array_equal(one[head], other[head])
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists() or os.cpu_count() < 2, reason="only Linux tells where threads may run")
+def test_no_thread_of_a_network_keeps_to_one_processor():
+    """Another process would choose the same one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    pytest.importorskip("openvino")
+    network, seen = open_engine(locate("nano"), "openvino", threads=1), set()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(lambda: [network(np.zeros((1, 3, 512, 512), np.float32)) for _ in range(4)])
+        while not done.done():
+            for task in Path("/proc/self/task").iterdir():
+                with contextlib.suppress(OSError):  # one that has just ended
+                    lines = (task / "status").read_text().splitlines()
+                    seen |= {line.split()[1] for line in lines if line.startswith("Cpus_allowed_list")}
+    assert len(seen) == 1

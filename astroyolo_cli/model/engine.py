@@ -102,6 +102,7 @@ class OpenVinoEngine:
         only_cpu(device, "openvino")
         self.lanes = lanes_of(threads)
         settings = {"INFERENCE_PRECISION_HINT": self.precision, "NUM_STREAMS": self.lanes}
+        settings |= {"ENABLE_CPU_PINNING": False}  # else every process takes the first processor, and two workers share it
         settings |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
         model, self.card = openvino_model(path)
         try:
