@@ -1,6 +1,7 @@
 """Detection with networks that say what the test wants."""
 
 import time
+from threading import Event, Lock
 
 import numpy as np
 import pytest
@@ -99,15 +100,25 @@ def test_another_prior_changes_the_odds_as_bayes_says():
 @pytest.mark.parametrize("shape, views", [((1400, 1400), 1), ((1400, 1400), 2), ((300, 300), 2), ((900, 500), 2)])
 def test_threads_in_the_lanes_of_the_network_change_nothing(shape, views):
     class Slow(FakeEngine):
-        """As many calls at a time as it has lanes, the later ones ending first."""
+        """Waits, the first time, until another thread calls it too; the first calls end last."""
 
         lanes, running, most = 1, 0, 0
 
+        def __init__(self):
+            super().__init__()
+            self.lock, self.together = Lock(), Event()
+
         def __call__(self, images):
-            self.running += 1
-            self.most = max(self.most, self.running)
-            time.sleep(0.03 / self.running)
-            self.running -= 1
+            with self.lock:
+                self.running += 1
+                self.most = max(self.most, self.running)
+            if self.most > 1:
+                self.together.set()
+            if self.lanes > 1:
+                assert self.together.wait(60)
+                time.sleep(0.02 / self.running)
+            with self.lock:
+                self.running -= 1
             box = 100 * float(images[0, 0, 40:80, 40:80].mean())  # tells one tile from another
             return FakeEngine([(250 + box, 250, 262 + box, 262 + box), (20, 20, 30, 30)])(images)
 
