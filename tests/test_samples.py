@@ -20,6 +20,7 @@ from astroyolo_cli.train.fields import Fields, field_entries
 from astroyolo_cli.train.formats_sets import mask_box
 from astroyolo_cli.train.formats_votes import parse_name, picture_stem, vote_fractions
 from astroyolo_cli.train.images import unstretched
+from hostile_files import with_words
 
 H, W = 60, 80  # not square, so that x and y cannot be confused
 
@@ -88,6 +89,20 @@ def test_sets_in_every_compression(tmp_path, ending):
     assert fields[0].boxes.tolist() == BOXES and fields[0].labels.tolist() == [0, 1]
     assert fields[0].signals.shape == (3, H, W)
     assert told == ["1 masks without any light are left out"]
+
+
+@pytest.mark.parametrize("codec", ["HCOMPRESS_1", "PLIO_1"])
+def test_masks_of_every_codec_and_damaged_ones(tmp_path, codec):
+    folder = tmp_path / "sg" / "set_4"
+    write_bands(folder)
+    masks = [(fits.Header({"CLASS_ID": kind}), (1000 * (pixels > 0)).astype(np.int16)) for pixels, kind in SOURCES[::2]]
+    hdus = [fits.CompImageHDU(pixels, header, compression_type=codec) for header, pixels in masks]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / "masks.fits.fz")
+    assert read(tmp_path / "sg", tmp_path)[0][0].boxes.tolist() == BOXES
+    whole = (folder / "masks.fits.fz").read_bytes()
+    (folder / "masks.fits.fz").write_bytes(with_words(whole, 6 if codec == "PLIO_1" else 4, (32_767,)))
+    with pytest.raises(InputError, match="masks.fits.fz: broken compressed image"):
+        read(tmp_path / "sg", tmp_path / "again")
 
 
 def test_gaps_in_the_numbers_are_no_matter(tmp_path):

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from ..apart import read_apart
+from ..compressed import check_compressed, must_be_apart
 from ..errors import InputError, reason_of
 from ..inputs import FieldInput
 from ..read import BROKEN_FILE
@@ -112,10 +114,21 @@ def mask_hdus(path: Path) -> Iterator[tuple[int, np.ndarray, object]]:
             warnings.filterwarnings("error", message=".*truncated")
             with fits.open(opened(path), memmap=False) as hdus:
                 for number, hdu in enumerate(hdus):
-                    if hdu.is_image and hdu.data is not None:
-                        yield number, np.nan_to_num(np.asarray(hdu.data, np.float32)), hdu.header.get("CLASS_ID")
+                    if hdu.is_image and (data := pixels_of(hdu, number, path)) is not None:
+                        yield number, np.nan_to_num(np.asarray(data, np.float32)), hdu.header.get("CLASS_ID")
+    except InputError:
+        raise
     except (*BROKEN_FILE, zlib.error, UserWarning) as error:
         raise unreadable(path, error, "fetch or make it again") from error
+
+
+def pixels_of(hdu, number: int, path: Path) -> np.ndarray | None:
+    """None where there are none."""
+    if isinstance(hdu, fits.CompImageHDU):
+        check_compressed(hdu, path)
+    if must_be_apart(hdu):
+        return read_apart(path, number, tuple(slice(0, side) for side in hdu.shape[-2:]))
+    return hdu.data
 
 
 def opened(path: Path) -> io.BytesIO | Path:
