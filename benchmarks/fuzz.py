@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--hours", type=float)
     parser.add_argument("--target", choices=TARGETS, action="append", help="default: all")
+    parser.add_argument("--processes", type=int, default=1, help="readers that are fuzzed at once")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "runs/fuzz")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given, rest = parser.parse_known_args()
@@ -46,18 +48,26 @@ def main() -> None:
         return
     names = given.target or list(TARGETS)
     seconds = 3600 * given.hours if given.hours else 60 * given.minutes
-    results = {name: run(name, seconds / len(names), given.output) for name in names}
+    for name in names:
+        plant(name, given.output)
+    with ThreadPoolExecutor(given.processes) as pool:
+        results = dict(zip(names, pool.map(lambda name: run(name, seconds / len(names), given.output), names)))
     (given.output / "fuzz.json").write_text(json.dumps(results, indent=1) + "\n")
     sys.exit(any(result["found"] for result in results.values()))
 
 
-def run(name: str, seconds: float, output: Path) -> dict:
-    """One reader's share: seconds, inputs tried, and the files of what it failed at."""
-    corpus, found = output / name / "corpus", output / name / "found"
-    for folder in (corpus, found):
-        folder.mkdir(parents=True, exist_ok=True)
+def plant(name: str, output: Path) -> None:
+    """The inputs that a reader's fuzz begins with."""
+    corpus = output / name / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
     for number, content in enumerate(seeds(name)):
         (corpus / f"seed{number}").write_bytes(content)
+
+
+def run(name: str, seconds: float, output: Path) -> dict:
+    """One reader's share: seconds, inputs tried, and the files of what it failed at."""
+    found = output / name / "found"
+    found.mkdir(parents=True, exist_ok=True)
     spent, tried, wrong, old = 0.0, 0, [], set(found.iterdir())
     with (output / name / "log.txt").open("w") as log:
         while spent < seconds - 1 and len(wrong) < MOST_FOUND:

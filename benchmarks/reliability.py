@@ -28,10 +28,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=36, help="of each of detect, merge and simulate, a quarter of train")
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--hours", type=float, default=0.0)
+    parser.add_argument("--processes", type=int, default=1, help="readers that are fuzzed at once")
     parser.add_argument("--frames", type=int, default=2000)
     parser.add_argument("--only", choices=[*TESTS, "fuzz", "soak"], action="append")
     given = parser.parse_args()
-    part = {"fuzz": lambda: fuzzed(given.hours * 60 or given.minutes), "soak": lambda: soaked(given.frames)}
+    part = {"fuzz": lambda: fuzzed(given.hours * 60 or given.minutes, given.processes), "soak": lambda: soaked(given.frames)}
     for name in given.only or [*TESTS, "fuzz", "soak"]:
         figures = part[name]() if name in part else tested(name, given.kills)
         keep(name, figures)
@@ -72,11 +73,12 @@ def tested(name: str, kills: int) -> dict:
     return {"tests": len(cases), "passed": len(cases) - failed - ended["skipped"], "failed": failed} | counted
 
 
-def fuzzed(minutes: float) -> dict:
+def fuzzed(minutes: float, processes: int) -> dict:
     """The fuzz of all readers."""
     folder = ROOT / "runs/fuzz"
     (folder / "fuzz.json").unlink(missing_ok=True)  # so that no old figures stand for a run that failed
-    subprocess.run([sys.executable, str(ROOT / "benchmarks/fuzz.py"), "--minutes", str(minutes), "-o", str(folder)], check=False)
+    options = ["--minutes", str(minutes), "--processes", str(processes), "-o", str(folder)]
+    subprocess.run([sys.executable, str(ROOT / "benchmarks/fuzz.py"), *options], check=False)
     targets = json.loads((folder / "fuzz.json").read_text())
     return {
         "hours": round(sum(one["seconds"] for one in targets.values()) / 3600, 2),

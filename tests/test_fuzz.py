@@ -74,7 +74,6 @@ def test_the_input_of_a_hang_is_kept_and_reported(fuzz, tmp_path, monkeypatch):
     code = tmp_path / "hangs.py"
     code.write_text("import sys, time\nopen(sys.argv[3], 'wb').write(b'an input')\nprint('#7\\tpulse', flush=True)\ntime.sleep(600)")
     monkeypatch.setattr(fuzz, "__file__", str(code))
-    monkeypatch.setattr(fuzz, "seeds", lambda name: [b"seed"])
     result = fuzz.run("csv", 3, tmp_path)
     (kept,) = (tmp_path / "csv/found").iterdir()
     assert kept.read_bytes() == b"an input" and result["found"] == [kept.name] and kept.name.startswith("hang-")
