@@ -97,12 +97,12 @@ def markdown(scores: dict) -> str:
         tools = scores[crowd]
         sources = next(iter(tools.values()))["sources"]
         parts.append(
-            f"### Simulated, {crowd}: {scores['fields'][crowd]} fields, {sources} sources of S/N >= 5\n\n{table(tools, FIELD_ROWS)}"
+            f"## Simulated, {crowd}: {scores['fields'][crowd]} fields, {sources} sources of S/N >= 5\n\n{table(tools, FIELD_ROWS)}"
         )
     if real := scores.get("SDSS 004510"):
         for snr in ("above_10", "above_30"):
             one = next(iter(real.values()))[snr]
-            title = f"### SDSS frame 004510, S/N > {snr[6:]} in r: {one['stars']} listed stars, {one['galaxies']} sure galaxies"
+            title = f"## SDSS frame 004510, S/N > {snr[6:]} in r: {one['stars']} listed stars, {one['galaxies']} sure galaxies"
             parts.append(f"{title}\n\n{table({tool: s[snr] for tool, s in real.items()}, FRAME_ROWS)}")
         parts.append(
             "Rows of the whole catalog, confirmed: " + "; ".join(f"{t} {s['rows']}, {100 * s['confirmed']:.1f} %" for t, s in real.items())
