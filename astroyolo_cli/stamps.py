@@ -147,7 +147,7 @@ def all_bands(light: list[Light], noise: list[float]) -> Light:
     data /= np.float32(np.sqrt(len(light)))
     owner = np.minimum.reduce([one.owner for one in light])  # bands differ where a pixel is bad, -2
     gain = np.sqrt(len(light)) * np.mean([one.gain * typical for one, typical in zip(light, noise)])
-    return Light(data, np.ones_like(data), owner, gain, origin=light[0].origin)
+    return Light(data, np.broadcast_to(np.float32(1), data.shape), owner, gain, origin=light[0].origin)
 
 
 def at_edges(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -101,6 +101,7 @@ def sep_kron(image: Image) -> tuple[np.ndarray, np.ndarray]:
 
     data, _, found = sep_sources(image)
     x, y, a, b, theta = (found[name] for name in ("x", "y", "a", "b", "theta"))
+    theta = np.clip(theta, -np.pi / 2, np.pi / 2)  # rounded, it is refused
     kron, _ = sep.kron_radius(data, x, y, a, b, theta, 6.0)
     flux, _, _ = sep.sum_ellipse(data, x, y, a, b, theta, 2.5 * kron, subpix=1)
     small = kron * np.sqrt(a * b) < 1.75
