@@ -109,6 +109,7 @@ class OpenVinoEngine:
             compiled = imported_openvino().Core().compile_model(model, "CPU", settings)
         except Exception as error:
             raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
+        compiled.inputs[0].get_element_type().to_dtype()  # two threads that ask this first, at the same time, wait for each other forever
         self._heads = [next(iter(output.names)) for output in compiled.outputs]
         self._idle = LifoQueue()  # what runs the network, one for each that may call it at the same time
         for _ in range(self.lanes):
