@@ -109,11 +109,12 @@ class OpenVinoEngine:
             compiled = imported_openvino().Core().compile_model(model, "CPU", settings)
         except Exception as error:
             raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
-        compiled.inputs[0].get_element_type().to_dtype()  # two threads that ask this first, at the same time, wait for each other forever
         self._heads = [next(iter(output.names)) for output in compiled.outputs]
         self._idle = LifoQueue()  # what runs the network, one for each that may call it at the same time
         for _ in range(self.lanes):
             self._idle.put(compiled.create_infer_request())
+        if self.lanes > 1:  # what OpenVINO does once, two threads may not do first at the same time: they wait for each other forever
+            self(np.zeros((1, 3, 32, 32), np.float32))
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         request = self._idle.get()
