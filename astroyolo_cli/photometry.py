@@ -326,7 +326,7 @@ def chosen(first: np.ndarray, one: Sums, other: Sums) -> Sums:
 
 
 def looks_like_star(found: Detections, small: Sums, kron: Sums, as_star: float) -> np.ndarray:
-    """(n,) bool: called star, and the Kron flux exceeds the aperture's, corrected as a star's, by less than 15 % or 3 sigma.
+    """(n,) bool: called star, and the Kron flux exceeds the aperture's, corrected as a star's, by less than 15 % and 3 sigma together.
 
     These hold the light beside the aperture and the neighbours': the wings of a bright neighbour make no galaxy.
     """
