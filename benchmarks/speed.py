@@ -23,7 +23,7 @@ from astroyolo_cli.model.checkpoint import locate
 
 SIDE = 4096
 SMALL, SMALL_SIDE = 200, 256
-SHARED, SHARED_SIDE = 32, 1024  # frames that one and two workers share: so many that starting the second one counts little
+SHARED, SHARED_SIDE = 96, 1024  # frames that one and two workers share: so many that starting the second one counts little
 PEER = "import sys; from astropy.io import fits; import numpy as np; sys.path.insert(0, sys.argv[2]); import peer_tools as t; "
 PEER += "x = t.Image(np.asarray(fits.getdata(sys.argv[1]), float), 4.0, 1.0, 25.0, 1.0, 1e9); np.savetxt('peer.csv', np.c_[{call}])"
 CALLS = {"sep": "t.sep_kron(x)", "photutils": "t.photutils_kron(x)"}
