@@ -13,6 +13,7 @@ LOWEST = 0.02  # score of a view down to which detections are looked at
 MOST_BOXES = 300
 TURNS = 4  # a galaxy is what it is, however it is turned
 TURNED = "smooth_disk_turned"  # the calibration of the mean of all turns, which is less sure than it is right
+GREY = f"{TURNED}_grey"  # that of pictures without colour, whose arms and bulges look alike: they were called disks too often
 REACHES = (0.5, 1.0, np.inf)  # parts of a box's half sides within which it holds the middle
 
 
@@ -46,7 +47,10 @@ def turned_sources(engine, images: np.ndarray) -> Detections:
     """
     looks = [central_sources(engine, np.ascontiguousarray(np.rot90(images, turn, (2, 3)))) for turn in range(TURNS)]
     galaxy, disk = (log_odds(np.stack([getattr(look, name) for look in looks])).mean(axis=0) for name in ("p_galaxy", "p_disk"))
-    p_disk = probability(disk, engine.card.calibration.get(TURNED, UNCALIBRATED))
+    colourless = (images == images[:, :1]).all(axis=(1, 2, 3))
+    calibration = engine.card.calibration
+    coloured, grey = (probability(disk, calibration.get(name, UNCALIBRATED)) for name in (TURNED, GREY if GREY in calibration else TURNED))
+    p_disk = np.where(colourless, grey, coloured)
     return replace(looks[0], p_galaxy=probability(galaxy), p_disk=p_disk)
 
 

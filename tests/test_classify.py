@@ -10,11 +10,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from astroyolo_cli import classify
-from astroyolo_cli.central import central_row, central_sources, turned_sources
+from astroyolo_cli.central import GREY, TURNED, central_row, central_sources, turned_sources
 from astroyolo_cli.cli import cli
 from astroyolo_cli.columns import OUTSIDE
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.inputs import resolve
+from astroyolo_cli.model.checkpoint import Calibration, Card
 from astroyolo_cli.read import read_field
 from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb, section_rgb
 from conftest import FakeEngine, make_frame, star, tan_wcs
@@ -64,6 +65,14 @@ def test_a_turned_picture_is_the_same_galaxy():
     looks = np.array([p[0.9] + p[0.0], p[0.3] + p[0.0]]) / 2  # a look has two views of its own, of opposite quarters
     odds = np.sqrt(np.prod(looks / (1 - looks)))
     assert told[0] == pytest.approx(odds / (1 + odds), abs=0.002)
+
+
+def test_pictures_without_colour_have_a_calibration_of_their_own():
+    engine = FakeEngine([(30, 30, 65, 65)], score=0.8)  # says even odds
+    engine.card = Card(size="nano", calibration={TURNED: Calibration(0.5, 1.0), GREY: Calibration(1.0, -3.0)})
+    images = np.full((2, 3, 96, 96), 0.2, np.float32)
+    images[1, 0] = 0.3
+    np.testing.assert_allclose(turned_sources(engine, images).p_disk, 1 / (1 + np.exp([-3.0, 2.0])), rtol=1e-5)
 
 
 def test_which_box_holds_the_middle():

@@ -40,8 +40,8 @@ class Card:
         size: of the network, nano to x.
         stretch: constants of the RGB it was trained on.
         fwhm_range: smallest and largest PSF FWHM in pixels that it was trained on.
-        calibration: head -> its calibration, and that of the mean over turned cutouts (``central.TURNED``); what was not calibrated
-            is absent.
+        calibration: head -> its calibration, and those of the mean over turned cutouts (``central.TURNED`` and ``GREY``); what was
+            not calibrated is absent.
         priors: class -> fraction of that class in the training data.
         training: how it was made: data sets, command, seed, images seen.
         scores: measured results, by name.

@@ -1,9 +1,9 @@
 """Make class probabilities say what they mean, on what was held out from training.
 
 One temperature for each class head (Guo et al. 2017, arXiv:1706.04599), and a temperature and an offset (Platt 1999) for the mean over
-four turns by which cutouts are classified: a mean of several looks is right more often than each of them says. The score stays the
-network's own: fitted on simulated fields it promised too much on real ones, while as it comes it is near the part that sep confirms
-(weights/README.md).
+four turns by which cutouts are classified, in colour and grey: a mean of several looks is right more often than each of them says. The
+score stays the network's own: fitted on simulated fields it promised too much on real ones, while as it comes it is near the part that
+sep confirms (weights/README.md).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..central import TURNED, turned_sources
+from ..central import GREY, TURNED, turned_sources
 from ..classify import shrunk_middle
 from ..detections import centers
 from ..model.assign import assign
@@ -57,7 +57,8 @@ def calibrate(model, data: Data, seed: int = 0) -> dict[str, Calibration]:
         rng = np.random.default_rng(seed)
         disk = [judge_canvas(model, held_out_canvas(data, rng)) for _ in range(CANVASES)]
         fitted["smooth_disk"] = fit_temperature(Opinions.joined(disk))
-        fitted[TURNED] = fit_line(judge_cutouts(ModelEngine(model, Card(size=model.size, calibration=dict(fitted))), data))
+        engine = ModelEngine(model, Card(size=model.size, calibration=dict(fitted)))
+        fitted[TURNED], fitted[GREY] = (fit_line(judge_cutouts(engine, data, grey)) for grey in (False, True))
     return fitted
 
 
@@ -119,12 +120,14 @@ def judge_canvas(model, sample: Sample) -> Opinions:
     return Opinions((logits[:, 1] - logits[:, 0]).numpy(), sample.labels[found.source[used].numpy()] == 1)
 
 
-def judge_cutouts(engine: ModelEngine, data: Data) -> Opinions:
-    """The held-out cutouts as ``astroyolo classify`` looks at them: log odds of a disk, and the truth."""
+def judge_cutouts(engine: ModelEngine, data: Data, grey: bool) -> Opinions:
+    """The held-out cutouts, in colour or ``grey``, as ``astroyolo classify`` looks at them: log odds of a disk, and the truth."""
     told, truth = [], []
     for first in range(0, len(data.cutout_rows), TOGETHER):
         cutouts = [data.cutouts[row] for row in data.cutout_rows[first : first + TOGETHER]]
-        told.append(turned_sources(engine, np.stack([shrunk_middle(cutout.rgb / np.float32(255)) for cutout in cutouts])).p_disk)
+        images = np.stack([shrunk_middle(cutout.rgb / np.float32(255)) for cutout in cutouts])
+        shown = np.repeat(images.mean(axis=1, keepdims=True), 3, axis=1) if grey else images
+        told.append(turned_sources(engine, shown).p_disk)
         truth += [cutout.label == 1 for cutout in cutouts]
     return Opinions(log_odds(np.concatenate(told)), np.array(truth))
 
