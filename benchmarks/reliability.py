@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs/reliability.json"
 TESTS = {
-    "hostile": ("test_hostile.py",),
-    "faults": ("test_faults.py",),
+    "hostile": ("test_hostile.py", "test_compressed.py"),
+    "faults": ("test_faults.py", "test_cluster.py"),
     "properties": ("test_properties.py", "test_coordinates.py", "test_same_catalog.py"),
     "weights": ("test_checkpoint.py",),
 }
@@ -119,7 +119,7 @@ class Zeros(dict):
         return 0
 
 
-HOSTILE = "{inputs} in one batch, and {tests} tests of places, names and catalogs"
+HOSTILE = "{inputs} in one batch, and {tests} tests of places, names, catalogs and compressed tiles"
 SOAK = (
     "{frames} frames in one process: {MB_after_100} MB after 100 and {MB_at_the_end} MB at the end ({growth_percent} %), "
     "{handles_after_100} and {handles_at_the_end} file handles, {cpu_seconds_a_frame_after_100} and {cpu_seconds_a_frame_at_the_end} s of "
