@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from astroyolo_cli.model.assign import Targets, assign
+from astroyolo_cli.model.assign import Assignment, Targets, assign, surest_rows
 from astroyolo_cli.model.network import decode, grid
 from astroyolo_cli.model.sizes import STRIDES
 from plain_simota import assign_by_image
@@ -109,3 +109,17 @@ def test_assignment_equals_whole_matrices_image_by_image(seed):
             for found in (way(boxes, raw[..., 4], logits, targets, (256, 256)) for way in (assign, assign_by_image))
         )
         assert ours == plain and len(ours) > 200
+
+
+def test_the_surest_cell_of_each_source_whatever_their_order():
+    rng = np.random.default_rng(4)
+    image, cell = torch.from_numpy(rng.integers(0, 2, 500)), torch.from_numpy(rng.permutation(900)[:500])
+    source = torch.from_numpy(rng.integers(0, 40, 500) * 2)  # the odd ones have no cell
+    objectness = torch.from_numpy(rng.normal(size=(2, 900)).astype(np.float32))
+    best = surest_rows(Assignment(image, cell, source, torch.zeros(500)), objectness, 81)
+    for number in range(81):
+        rows = torch.nonzero(source == number)[:, 0].tolist()
+        expected = max(rows, key=lambda row: objectness[image[row], cell[row]].item()) if rows else -1
+        assert best[number] == expected
+    none = torch.zeros(0, dtype=torch.int64)
+    assert surest_rows(Assignment(none, none, none, torch.zeros(0)), objectness, 2).tolist() == [-1, -1]

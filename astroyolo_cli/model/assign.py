@@ -143,3 +143,15 @@ def _resolve_conflicts(chosen, cost, where, overlap, shape) -> Assignment:
     first = first.scatter_reduce(0, flat[cheapest], source[cheapest], "amin")
     kept = cheapest & (source == first[flat])
     return Assignment(image[kept], cell[kept], source[kept], overlap[source[kept], candidate[kept]])
+
+
+def surest_rows(found: Assignment, objectness: torch.Tensor, sources: int) -> torch.Tensor:
+    """(sources,) int64, the row of ``found`` whose cell has the highest objectness for each source (of equal ones the last); -1 for none.
+
+    Args:
+        objectness: (B, cells) logits.
+    """
+    order = objectness[found.image, found.cell].argsort(stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    highest = torch.full((sources,), -1, device=order.device).scatter_reduce(0, found.source, rank, "amax")
+    return torch.where(highest >= 0, order[highest.clamp(min=0)], -1) if len(order) else highest

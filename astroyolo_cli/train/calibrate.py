@@ -16,7 +16,7 @@ import torch
 from ..central import GREY, TURNED, turned_sources
 from ..classify import shrunk_middle
 from ..detections import centers
-from ..model.assign import assign
+from ..model.assign import assign, surest_rows
 from ..model.checkpoint import Calibration, Card
 from ..model.decoding import detections_of_images, log_odds
 from ..model.network import decode, grid_of
@@ -112,9 +112,7 @@ def judge_canvas(model, sample: Sample) -> Opinions:
     corners, strides = grid_of(outputs["detection"], (SIZE, SIZE))
     objectness = outputs["detection"][..., 4]
     found = assign(decode(outputs["detection"], corners, strides), objectness, None, batch.truth.central, (SIZE, SIZE))
-    order = objectness[found.image, found.cell].argsort(stable=True)
-    best = torch.full((len(sample.labels),), -1)
-    best[found.source[order]] = order
+    best = surest_rows(found, objectness, len(sample.labels))
     used = best[best >= 0]
     logits = outputs["smooth_disk"][0, found.cell[used]].float()
     return Opinions((logits[:, 1] - logits[:, 0]).numpy(), sample.labels[found.source[used].numpy()] == 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..model.assign import assign
+from ..model.assign import assign, surest_rows
 from ..model.losses import heads_losses
 from ..model.network import decode, grid_of
 from .augment import field_sample
@@ -56,9 +56,7 @@ def correct_classes(outputs, batch: Batch) -> dict[str, torch.Tensor]:
     correct = {}
     for head, targets in (("star_galaxy", batch.truth.sources), ("smooth_disk", batch.truth.central)):
         found = assign(boxes, objectness, None, targets, (SIZE, SIZE))
-        order = objectness[found.image, found.cell].argsort(stable=True)
-        best = torch.full((len(targets.boxes),), -1)
-        best[found.source[order]] = order  # the last write is the highest objectness
+        best = surest_rows(found, objectness, len(targets.boxes))
         used = best[best >= 0]
         guess = outputs[head][found.image[used], found.cell[used]].argmax(-1)
         correct[head] = guess == targets.labels[found.source[used]]
