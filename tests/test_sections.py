@@ -1,5 +1,7 @@
 """Planes that are read in parts give what the same pixels give at once."""
 
+import weakref
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -101,3 +103,16 @@ def test_a_band_is_aligned_in_parts_as_at_once():
     parts = align(Rows(SHAPE, lambda rows: image[rows]), other, reference, SHAPE)[:, :]
     np.testing.assert_array_equal(np.isnan(parts), np.isnan(whole))
     np.testing.assert_allclose(parts, whole, atol=1e-3)
+
+
+def test_a_sample_of_a_plane_does_not_hold_the_plane():
+    read_so_far, alive = [], []
+
+    def read_rows(rows):
+        block = np.zeros((rows.stop - rows.start, 8), np.float32)
+        read_so_far.append(weakref.ref(block))
+        alive.append(sum(reference() is not None for reference in read_so_far))
+        return block
+
+    assert Rows((20 * ROWS, 8), read_rows)[::4, ::4].shape == (5 * ROWS, 2)
+    assert max(alive) <= sections.KEPT + 1
