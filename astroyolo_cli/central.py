@@ -48,9 +48,9 @@ def turned_sources(engine, images: np.ndarray) -> Detections:
     looks = [central_sources(engine, np.ascontiguousarray(np.rot90(images, turn, (2, 3)))) for turn in range(TURNS)]
     galaxy, disk = (log_odds(np.stack([getattr(look, name) for look in looks])).mean(axis=0) for name in ("p_galaxy", "p_disk"))
     colourless = (images == images[:, :1]).all(axis=(1, 2, 3))
-    calibration = engine.card.calibration
-    coloured, grey = (probability(disk, calibration.get(name, UNCALIBRATED)) for name in (TURNED, GREY if GREY in calibration else TURNED))
-    p_disk = np.where(colourless, grey, coloured)
+    coloured = engine.card.calibration.get(TURNED, UNCALIBRATED)
+    grey = engine.card.calibration.get(GREY, coloured)
+    p_disk = np.where(colourless, probability(disk, grey), probability(disk, coloured))
     return replace(looks[0], p_galaxy=probability(galaxy), p_disk=p_disk)
 
 

@@ -26,6 +26,7 @@ from astroyolo_cli.model.engine import Engine, open_engine
 from astroyolo_cli.pipeline import DetectSettings, find
 from astroyolo_cli.read import read_field
 from astroyolo_cli.stretch import backgrounds
+from astroyolo_cli.train.calibrate import without_colour
 from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
 from astroyolo_cli.train.samples import held_out
 
@@ -121,10 +122,6 @@ def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engin
             print(f"  r50 {size:g} FWHM, S/N {snr:g}: {len(p)} galaxies, found {percent(seen.mean())}, {told}")
 
 
-def grey_of(rgb: np.ndarray) -> np.ndarray:
-    return np.repeat(rgb.mean(axis=0, keepdims=True), 3, axis=0)
-
-
 def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
@@ -132,7 +129,7 @@ def percent(value: float | None) -> str:
 def in_cutouts(files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
     rng = np.random.default_rng(0)
     for label, grey in (("colour", False), ("grey", True)):
-        pictures = [grey_of(shown(path)) if grey else shown(path) for path in files]
+        pictures = [without_colour(shown(path)) if grey else shown(path) for path in files]
         p = np.concatenate([turned_sources(engine, np.stack(pictures[i : i + 16])).p_disk for i in range(0, len(pictures), 16)])
         scores = class_scores(p, is_disk, rng)
         low, high = scores["ece_95"]

@@ -124,10 +124,14 @@ def judge_cutouts(engine: ModelEngine, data: Data, grey: bool) -> Opinions:
     for first in range(0, len(data.cutout_rows), TOGETHER):
         cutouts = [data.cutouts[row] for row in data.cutout_rows[first : first + TOGETHER]]
         images = np.stack([shrunk_middle(cutout.rgb / np.float32(255)) for cutout in cutouts])
-        shown = np.repeat(images.mean(axis=1, keepdims=True), 3, axis=1) if grey else images
-        told.append(turned_sources(engine, shown).p_disk)
+        told.append(turned_sources(engine, without_colour(images) if grey else images).p_disk)
         truth += [cutout.label == 1 for cutout in cutouts]
     return Opinions(log_odds(np.concatenate(told)), np.array(truth))
+
+
+def without_colour(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3, h, w) whose three channels are the mean of those given."""
+    return np.repeat(rgb.mean(axis=-3, keepdims=True), 3, axis=-3)
 
 
 def fit_temperature(opinions: Opinions) -> Calibration:
