@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from astroyolo_cli.model.decoding import boxes_of, cell_grid
-from astroyolo_cli.model.network import AstroYOLO, decode, grid, with_p2
+from astroyolo_cli.model.grow import grown
+from astroyolo_cli.model.network import AstroYOLO, decode, grid
 from astroyolo_cli.model.sizes import HEADS, SIZES, strides_of
 
 # YOLOX's own: backbone and neck of its release 0.1.1
@@ -54,7 +55,7 @@ def test_shapes(height, width, size, strides):
 def test_p2_is_slim_and_leaves_the_other_levels_alone():
     torch.manual_seed(0)
     plain = AstroYOLO("nano").eval()
-    fine, image = with_p2(plain).eval(), torch.rand(1, 3, 96, 64)
+    fine, image = grown(plain, "nano-p2").eval(), torch.rand(1, 3, 96, 64)
     assert fine.size == "nano-p2" and count(fine) < 1.03 * count(plain)
     with torch.no_grad():
         before, after = plain(image), fine(image)
@@ -63,6 +64,36 @@ def test_p2_is_slim_and_leaves_the_other_levels_alone():
     shapes = [{k: v.shape for k, v in head.p2.state_dict().items() if not k.startswith("1.")} for head in fine.heads.values()]
     assert shapes[0] == shapes[1] == shapes[2]
     assert after["detection"][0, : 24 * 16, 4].sigmoid().mean() < 0.05  # empty sky to begin with
+
+
+@pytest.mark.parametrize("old, new", [("nano-p2", "tiny-dw-p2"), ("tiny", "s"), ("nano", "tiny-dw-p2")])
+def test_a_grown_network_computes_what_it_was_grown_from(old, new):
+    torch.manual_seed(0)
+    small, image = AstroYOLO(old), torch.rand(1, 3, 96, 64)
+    for norm in (m for m in small.modules() if isinstance(m, nn.BatchNorm2d)):
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            nn.init.uniform_(values, 0.5, 1.5)  # a new network's do not tell whether they were taken over
+    large = grown(small, new)
+    assert large.size == new and count(large) > 1.5 * count(small)
+    with torch.no_grad():
+        before, after = small.eval()(image), large.eval()(image)
+    for head in HEADS:
+        torch.testing.assert_close(after[head][:, -before[head].shape[1] :], before[head], atol=1e-4, rtol=1e-4)
+
+
+def test_a_grown_network_learns_with_all_its_channels():
+    large = grown(AstroYOLO("nano"), "tiny-dw")
+    for head, outputs in large(torch.rand(2, 3, 64, 64)).items():
+        large.zero_grad()
+        outputs.square().sum().backward(retain_graph=True)
+        gradient = large.heads[head].predictions[0].weight.grad[:, -32:]
+        assert gradient.abs().min() > 0
+
+
+@pytest.mark.parametrize("new", ["tiny", "nano", "m"])
+def test_no_network_grows_into_another_kind(new):
+    with pytest.raises(ValueError, match="cannot grow"):
+        grown(AstroYOLO("tiny-dw-p2"), new)
 
 
 def test_the_stem_equals_focus_and_3x3():

@@ -94,13 +94,6 @@ class AstroYOLO(nn.Module):
         return {name: head(levels) for name, head in self.heads.items()}
 
 
-def with_p2(model: AstroYOLO) -> AstroYOLO:
-    """The network with a new level P2; all else is what it was."""
-    grown = AstroYOLO(f"{model.size}-p2")
-    grown.load_state_dict(model.state_dict(), strict=False)
-    return grown
-
-
 def grid(height: int, width: int, strides: tuple[int, ...] = STRIDES, device=None) -> tuple[torch.Tensor, torch.Tensor]:
     """Corners (cells, 2) x, y of the cells, in strides, and strides (cells,), in the order of the outputs."""
     corners, each = [], []

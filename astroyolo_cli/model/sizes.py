@@ -34,13 +34,14 @@ class Size:
 
 SIZES = {
     "nano": Size(16, 1, depthwise=True),
+    "tiny-dw": Size(24, 1, depthwise=True),
     "tiny": Size(24, 1),
     "s": Size(32, 1),
     "m": Size(48, 2),
     "l": Size(64, 3),
     "x": Size(80, 4),
 }
-SIZES |= {f"{name}-p2": replace(SIZES[name], p2=True) for name in ("nano", "tiny", "s")}
+SIZES |= {f"{name}-p2": replace(SIZES[name], p2=True) for name in ("nano", "tiny-dw", "tiny", "s")}
 
 
 def strides_of(cells: int, height: int, width: int) -> tuple[int, ...]:

@@ -10,8 +10,8 @@ RED, BLUE = np.array([0.25, 0.0, -0.1]), np.array([-0.15, 0.0, 0.1])  # what old
 
 
 def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Source]:
-    """The sources of one field, 20 to 450 of them detectable, more below the limit."""
-    detectable = np.exp(rng.triangular(np.log(20), np.log(150), np.log(450))) * (settings.size / 512) ** 2
+    """The sources of one field, 20 to 600 of them detectable, more below the limit."""
+    detectable = np.exp(rng.triangular(np.log(20), np.log(200), np.log(600))) * (settings.size / 512) ** 2
     star_part = 0.05 + 0.85 * rng.beta(1.6, 1.8)
     tint = rng.normal(0, 0.15, 3)  # filters and extinction differ between surveys
     slope, growth = rng.uniform(0.2, 0.38), float(np.exp(rng.normal(0.1, 0.2)))
@@ -19,6 +19,7 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     n_galaxies = rng.poisson(detectable * (1 - star_part) / 0.48)
     sources = [draw_star(rng, settings, tint) for _ in range(n_stars)]
     sources += [draw_galaxy(rng, settings, tint, slope, growth) for _ in range(n_galaxies)]
+    sources += draw_companions(rng, settings, sources, tint)
     if rng.random() < 0.3:
         sources.append(draw_large_galaxy(rng, settings, tint))
     if rng.random() < 0.2:
@@ -81,6 +82,23 @@ def draw_large_galaxy(rng, settings, tint) -> Source:
     r50, smooth = float(log_uniform(rng, 15, 60)), rng.random() < 0.4
     r = magnitude_at_brightness(settings, r50, log_uniform(rng, 1, 25))
     return shape_galaxy(rng, settings, _place(rng, settings), r, r50, tint, smooth)
+
+
+def draw_companions(rng: np.random.Generator, settings: FieldSettings, sources: list[Source], tint) -> list[Source]:
+    """A star or galaxy each, 0.7 to 3 FWHM away, for up to a quarter of ``sources``: chance alone makes few close pairs."""
+    part = 0.25 * rng.beta(1, 2)
+    return [draw_companion(rng, settings, source, tint) for source in sources if rng.random() < part]
+
+
+def draw_companion(rng, settings, source: Source, tint) -> Source:
+    """A neighbour from half a magnitude brighter to four fainter, four times in five of the same kind."""
+    distance, angle = float(log_uniform(rng, 0.7, 3.0)) * settings.fwhm[R], rng.uniform(0, 2 * np.pi)
+    place = {"x": source.x + distance * np.cos(angle), "y": source.y + distance * np.sin(angle)}
+    r = float(min(source.mags[R] + rng.uniform(-0.5, 4.0), settings.limit + 0.5))
+    if (source.kind == "star") == (rng.random() < 0.8):
+        return Source(**place, mags=star_colours(rng, r) + tint, kind="star")
+    r50 = float(np.clip(galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 60))
+    return shape_galaxy(rng, settings, place, r, r50, tint, rng.random() < 0.35)
 
 
 def magnitude_at_brightness(settings: FieldSettings, r50: float, brightness: float) -> float:

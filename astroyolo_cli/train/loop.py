@@ -15,7 +15,9 @@ from .. import __version__
 from ..errors import AstroYOLOError
 from ..model.checkpoint import Card, load, locate, save
 from ..model.engine import best_device
-from ..model.network import AstroYOLO, with_p2
+from ..model.grow import can_grow, grown
+from ..model.network import AstroYOLO
+from ..model.sizes import SIZES
 from ..stretch import Stretch
 from ..write import write_text_whole
 from .augment import Chances
@@ -135,11 +137,11 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
 
 
 def start_model(start: str | None, size: str) -> AstroYOLO:
-    """A new network; or that of a weight file, whose size goes before ``size`` unless that adds P2 to it."""
+    """A new network; or that of a weight file, whose size goes before ``size`` unless it can grow into that."""
     if start is None:
         return AstroYOLO(size)
     model = load(locate(start))[0]
-    return with_p2(model) if size == f"{model.size}-p2" else model
+    return grown(model, size) if can_grow(SIZES[model.size], SIZES[size]) else model
 
 
 def trial_step(model: AstroYOLO, data: Data, settings: Settings, images: int) -> None:
