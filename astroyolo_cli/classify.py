@@ -18,7 +18,8 @@ from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
 from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
-from .measure import as_column, from_network, to_sky, unsure_flag
+from .measure import as_column, from_network, to_sky
+from .morphology import unsure
 from .read import PICTURES, read_field
 from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
@@ -73,7 +74,7 @@ def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=la
     order = {field.name: number for number, field in enumerate(fields)}
     rows = np.argsort([order[name] for name in names])
     found = concatenate(parts).take(rows)
-    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure_flag(found)}
+    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure(found.p_galaxy, found.p_disk)}
     return table_of(values, CUTOUT_COLUMNS), len(failed)
 
 
@@ -135,7 +136,7 @@ def classify_positions(
     ra, dec = to_sky(frame, *xy.T)
     values = {name: blank(value, inside) for name, value in from_network(found).items()}
     values |= {"id": np.arange(1, len(xy) + 1) if ids is None else ids, "field": np.full(len(xy), field)}
-    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure_flag(found), OUTSIDE)}
+    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure(found.p_galaxy, found.p_disk), OUTSIDE)}
     return table_of(values, POSITION_COLUMNS)
 
 

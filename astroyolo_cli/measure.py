@@ -20,7 +20,6 @@ from .columns import (
     EDGE,
     FLAGS,
     FWHM_OUTSIDE,
-    MORPHOLOGY_UNSURE,
     PHOTOMETRY_FAILED,
     SATURATED,
     SEAM,
@@ -30,6 +29,7 @@ from .columns import (
 from .detections import CLASSES, MORPHOLOGIES, Detections, centers
 from .errors import AstroYOLOWarning
 from .frame import Frame
+from .morphology import unsure
 from .photometry import (
     APERTURE,
     Fluxes,
@@ -79,6 +79,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     shapes = replace(shapes, fwhm=shapes.fwhm * reference.fwhm / frame_fwhm(shapes.fwhm, look.sound))
     catalog = as_table(frame, found, look.flags, shapes, fluxes, usable)
     catalog.meta |= {"aperture_radius": round(seeing.radius, 4), "frame_fwhm": round(seeing.width, 4), "stars": reference.stars}
+    catalog.meta["star_r50"] = round(float(reference.radius_of(0.5)), 4)
     catalog.meta["noise_scale"] = {band: round(scale, 3) for band, scale in seeing.scale.items()}
     return catalog
 
@@ -166,7 +167,7 @@ def flags_of_boxes(found: Detections, boxes: np.ndarray, shape: tuple[int, int])
     flags = np.where(found.on_seam, SEAM, 0).astype(np.int32)
     flags[np.logical_or(*at_edges(boxes, shape)).any(1)] |= EDGE
     flags[hold_another(boxes)] |= BLENDED
-    return flags | unsure_flag(found)
+    return flags | unsure(found.p_galaxy, found.p_disk)
 
 
 def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: np.ndarray) -> np.ndarray:
@@ -182,11 +183,6 @@ def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: n
     for part, mine in zip(parts, spread(lambda part: covered(boxes[part], rows[part], owner), parts, scene.threads)):
         flags[part][mine] |= BLENDED
     return flags
-
-
-def unsure_flag(found: Detections) -> np.ndarray:
-    """(n,) int32, the bit of galaxies that are neither smooth nor disk for sure."""
-    return np.where((found.p_galaxy > 0.5) & (np.abs(found.p_disk - 0.5) < 0.1), MORPHOLOGY_UNSURE, 0).astype(np.int32)
 
 
 def within(map_: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -43,6 +43,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, thr
         InputError: for a frame without signal.
     """
     from .measure import flag_untrained_fwhm, measure
+    from .morphology import believe_shapes_alone
 
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
@@ -52,6 +53,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, thr
         found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
         inferred = time.perf_counter()
         catalog = measure(frame, found, background, threads=threads)
+    believe_shapes_alone(catalog, engine.card.priors.get("disk", 0.5))
     flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
     catalog.meta["provenance"] = made.result()
     done = time.perf_counter()

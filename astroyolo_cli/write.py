@@ -314,6 +314,7 @@ def header_cards(catalog: Table):
     for key, name, comment in (
         ("APERRAD", "aperture_radius", "[pix] radius of flux_aper"),
         ("FRMFWHM", "frame_fwhm", "[pix] FWHM of the frame's stars"),
+        ("STARR50", "star_r50", "[pix] half-light radius of the frame's stars"),
         ("NSTARS", "stars", "stars that gave the aperture losses; 0: a guess"),
     ):
         if name in meta:

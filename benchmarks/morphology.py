@@ -17,16 +17,17 @@ from scipy.spatial import cKDTree
 
 from astroyolo_cli.central import turned_sources
 from astroyolo_cli.detections import centers
-from astroyolo_cli.evaluate.classes import class_scores
+from astroyolo_cli.evaluate.classes import class_scores, expected_calibration_error
 from astroyolo_cli.evaluate.cutouts import shown
 from astroyolo_cli.frame import Frame
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.model.checkpoint import locate
+from astroyolo_cli.model.decoding import log_odds, probability
 from astroyolo_cli.model.engine import Engine, open_engine
-from astroyolo_cli.pipeline import DetectSettings, find
+from astroyolo_cli.pipeline import DetectSettings, detect, find
 from astroyolo_cli.read import read_field
 from astroyolo_cli.stretch import backgrounds
-from astroyolo_cli.train.calibrate import without_colour
+from astroyolo_cli.train.calibrate import Opinions, fit_line, without_colour
 from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
 from astroyolo_cli.train.samples import held_out
 
@@ -36,6 +37,7 @@ SNRS = (30.0, 100.0, 300.0)
 SPACING = 90  # pixels between the places where galaxies are put
 ALONE = 8.0  # pixels around a place without a detection of the frame's own
 PRIOR = 0.5  # of a disk, in training
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,10 @@ def with_galaxies(frame: Frame, stamps: list[np.ndarray], places: np.ndarray) ->
 
 
 def p_disk_at(frame: Frame, places: np.ndarray, near: float, engine: Engine) -> np.ndarray:
-    """(n,) of the detection within ``near`` pixels of each place; NaN without."""
-    found = find(frame, backgrounds(frame), engine, DetectSettings())
-    distance, nearest = cKDTree(centers(found.xyxy)).query(places)
-    return np.where(distance < near, found.p_disk[nearest], np.nan)
+    """(n,) of the catalog's row within ``near`` pixels of each place; NaN without."""
+    catalog = detect(frame, engine).catalog
+    distance, nearest = cKDTree(np.stack([catalog["x"], catalog["y"]], axis=1)).query(places)
+    return np.where(distance < near, catalog["p_disk"][nearest], np.nan)
 
 
 def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
@@ -133,8 +135,20 @@ def in_cutouts(files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
         p = np.concatenate([turned_sources(engine, np.stack(pictures[i : i + 16])).p_disk for i in range(0, len(pictures), 16)])
         scores = class_scores(p, is_disk, rng)
         low, high = scores["ece_95"]
+        folds = expected_calibration_error(calibrated_by_folds(p, is_disk, rng), is_disk)
+        perfect = np.mean([expected_calibration_error(p, rng.random(len(p)) < p) for _ in range(200)])
         print(f"  in {label}: balanced accuracy {percent(scores['balanced_accuracy'])}, AUC {scores['auc']:.3f}, "
-              f"ECE {scores['ece']:.3f} ({low:.3f} to {high:.3f})")  # fmt: skip
+              f"ECE {scores['ece']:.3f} ({low:.3f} to {high:.3f}), calibrated anew by {FOLDS} folds {folds:.3f}; "
+              f"of as many perfect probabilities {perfect:.3f}")  # fmt: skip
+
+
+def calibrated_by_folds(p: np.ndarray, is_disk: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(n,) each fold's by a calibration fitted to the others."""
+    fold, logits, result = rng.permutation(len(p)) % FOLDS, log_odds(p), np.empty(len(p))
+    for number in range(FOLDS):
+        mine = fold == number
+        result[mine] = probability(logits[mine], fit_line(Opinions(logits[~mine], is_disk[~mine])))
+    return result
 
 
 def main() -> None:

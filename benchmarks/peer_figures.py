@@ -8,9 +8,11 @@ CROWDS = ("plain", "crowded")
 FIELD_ROWS = {
     "completeness, S/N >= 5": "completeness",
     "completeness, S/N > 20": "completeness_above_20",
+    "completeness, S/N > 20 in r": "completeness_r_20",
     "purity": "purity",
     "stars called stars": "stars_right",
     "galaxies called galaxies": "galaxies_right",
+    "balanced accuracy, S/N > 20 in r": "balanced_r_20",
     "star/galaxy AUC": "auc",
     "mAP(50-95)": "mAP",
     "AP50": "AP50",

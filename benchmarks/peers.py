@@ -7,20 +7,23 @@ peers.json, peers.md and figures in the folder. Needs pip install 'astroyolo[tes
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from decam_fields import write_fields
 from peer_figures import draw_figures, markdown
 from peer_real import real_frame
 from peer_tools import TOOLS, Image
+from scipy.spatial import cKDTree
 
-from astroyolo_cli.evaluate.classes import reliability
+from astroyolo_cli.evaluate.classes import balanced_accuracy, confusion, reliability
 from astroyolo_cli.evaluate.fields import LOWEST, found_of_catalog, outcome_of, score_fields
 from astroyolo_cli.evaluate.matching import match_field, radius_of
-from astroyolo_cli.evaluate.truth import true_fields
+from astroyolo_cli.evaluate.truth import Truth, true_fields
 from astroyolo_cli.inputs import field_of_folder
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.engine import open_engine
@@ -55,16 +58,33 @@ def main(output, weights, fields):
 
 def simulated(folder: Path, engine) -> dict:
     """Tool -> its scores on the fields of a folder."""
-    truths, found = [], {tool: [] for tool in (*OURS, *TOOLS)}
+    truths, in_r, found = [], [], {tool: [] for tool in (*OURS, *TOOLS)}
     for field in true_fields(folder):
         truths.append(field.read_truth())
+        in_r.append(seen_in_r(truths[-1], folder / field.name))
         for tool, bands in OURS.items():
             frame = read_field(field_of_folder(folder / field.name, bands))
             found[tool].append(found_of_catalog(detect(frame, engine, DetectSettings(min_score=LOWEST)).catalog))
         image = image_of(folder / field.name / "img_r.fits")
         for tool, run in TOOLS.items():
             found[tool].append(run(image))
-    return {tool: tool_scores(truths, catalogs) for tool, catalogs in found.items()}
+    return {tool: tool_scores(truths, catalogs) | scores_in_r(in_r, catalogs) for tool, catalogs in found.items()}
+
+
+def seen_in_r(truth: Truth, folder: Path) -> Truth:
+    """The same sources with their S/N in r alone."""
+    table = Table.read(folder / "truth.fits")
+    nearest = cKDTree(np.stack([table["x"], table["y"]], axis=1)).query(truth.xy)[1]
+    return replace(truth, snr=np.asarray(table["snr_r"], float)[nearest])
+
+
+def scores_in_r(truths: list, catalogs: list) -> dict:
+    """Completeness, and how well classes are told, of S/N > 20 in r."""
+    outcome = outcome_of([(t, c.take(c.score >= MIN_SCORE) if c.probable else c) for t, c in zip(truths, catalogs)], 3.0)
+    bright = outcome.snr > 20
+    known = bright & outcome.found & np.isfinite(outcome.p_galaxy)
+    table = confusion(outcome.p_galaxy[known] >= 0.5, outcome.is_galaxy[known])
+    return {"completeness_r_20": float(outcome.found[bright].mean()), "balanced_r_20": balanced_accuracy(table) if known.any() else None}
 
 
 def image_of(path: Path) -> Image:

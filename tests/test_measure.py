@@ -315,7 +315,7 @@ def pulls_of_true_boxes(seed: int):
 
 
 def test_errors_of_total_fluxes_are_those_seen():
-    galaxy, snr, pull = (np.concatenate(v) for v in zip(*(pulls_of_true_boxes(seed) for seed in range(6))))
+    galaxy, snr, pull = (np.concatenate(v) for v in zip(*(pulls_of_true_boxes(seed) for seed in range(8))))
     for rows in (galaxy & (snr > 30), galaxy & (snr < 30), ~galaxy & (snr > 30), ~galaxy & (snr < 30)):
         assert rows.sum() > 50
         assert 0.5 < 1.4826 * np.median(np.abs(pull[rows])) < 2, rows.sum()
