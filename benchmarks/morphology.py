@@ -16,7 +16,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from astroyolo_cli.central import turned_sources
-from astroyolo_cli.detections import centers
 from astroyolo_cli.evaluate.classes import class_scores, expected_calibration_error
 from astroyolo_cli.evaluate.cutouts import shown
 from astroyolo_cli.frame import Frame
@@ -24,17 +23,16 @@ from astroyolo_cli.inputs import resolve
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.decoding import log_odds, probability
 from astroyolo_cli.model.engine import Engine, open_engine
-from astroyolo_cli.pipeline import DetectSettings, detect, find
+from astroyolo_cli.pipeline import detect
 from astroyolo_cli.read import read_field
 from astroyolo_cli.stretch import backgrounds
 from astroyolo_cli.train.calibrate import Opinions, fit_line, without_colour
 from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
 from astroyolo_cli.train.samples import held_out
 
-FWHM = 3.3  # pixels: the seeing of the frame
 SIZES = (0.5, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
 SNRS = (30.0, 100.0, 300.0)
-SPACING = 90  # pixels between the places where galaxies are put
+SPACING = 128  # pixels between the places where galaxies are put: fewer than the frame has sources of its own
 ALONE = 8.0  # pixels around a place without a detection of the frame's own
 PRIOR = 0.5  # of a disk, in training
 FOLDS = 5
@@ -67,12 +65,12 @@ def galaxy_of(path: Path) -> Galaxy:
     return Galaxy(light * (radius.reshape(side, side) < 0.45 * side), float(max(r50, 3.0)), path.parent.name == "disk")
 
 
-def shrunk(galaxy: Galaxy, r50: float, snr: float, noise: np.ndarray) -> np.ndarray:
+def shrunk(galaxy: Galaxy, r50: float, snr: float, noise: np.ndarray, fwhm: float) -> np.ndarray:
     """(3, n, n) counts of the galaxy with that half-light radius in pixels and S/N over all bands, through the frame's PSF."""
     side = max(round(galaxy.light.shape[1] * r50 / galaxy.r50), 5)
     planes = [np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BOX)) for plane in galaxy.light]
     wide = np.pad(np.stack(planes), ((0, 0), (8, 8), (8, 8)))
-    seen = gaussian_filter(wide, (0, FWHM / 2.355, FWHM / 2.355))
+    seen = gaussian_filter(wide, (0, fwhm / 2.355, fwhm / 2.355))
     return seen * (snr / np.sqrt((seen**2 / noise[:, None, None] ** 2).sum()))
 
 
@@ -109,14 +107,15 @@ def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engin
     frame = read_field(resolve([pattern], ["i", "r", "g"])[0], reference_band="r")
     sky = backgrounds(frame)
     noise = np.array([np.median(sky[band].noise_mesh) for band in frame.bands])
-    own = centers(find(frame, sky, engine, DetectSettings()).xyxy)
+    catalog = detect(frame, engine).catalog
+    own, fwhm = np.stack([catalog["x"], catalog["y"]], axis=1), catalog.meta["frame_fwhm"]
     galaxies = [galaxy_of(path) for path in files]
     for size in SIZES:
         for snr in SNRS:
             places = free_places(frame, own, rng)
             chosen = rng.permutation(np.resize(np.arange(len(files)), max(len(places), len(files))))[: len(places)]
-            stamps = [shrunk(galaxies[i], size * FWHM, snr, noise) for i in chosen]
-            p = p_disk_at(with_galaxies(frame, stamps, places), places, max(FWHM, size * FWHM / 2), engine)
+            stamps = [shrunk(galaxies[i], size * fwhm, snr, noise, fwhm) for i in chosen]
+            p = p_disk_at(with_galaxies(frame, stamps, places), places, max(fwhm, size * fwhm / 2), engine)
             seen = np.isfinite(p)
             scores = class_scores(p[seen], is_disk[chosen][seen], rng)
             accuracy, away = percent(scores["balanced_accuracy"]), np.abs(p[seen] - PRIOR).mean()
