@@ -9,17 +9,18 @@ from .columns import MORPHOLOGY_UNSURE
 from .detections import MORPHOLOGIES, with_evidence
 
 UNRESOLVED, RESOLVED = 0.25, 1.25  # half-light radius without the PSF, in FWHM, up to which and from which on shape tells nothing and all
+LEAST = 0.1  # of what the network says that always counts: its guess stays the class
 UNSURE = 0.1  # from a half: p_disk within is no answer
 
 
 def resolved(r50: np.ndarray, star_r50: float, fwhm: float) -> np.ndarray:
-    """(n,) from 0, nothing but the PSF is seen, to 1, where shape may be believed, by half-light radii in pixels; 1 where unknown.
+    """(n,) from ``LEAST``, nothing but the PSF is seen, to 1, where shape may be believed, by half-light radii in pixels; 1 where unknown.
 
     >>> resolved(np.array([2.0, 4.0, 10.0, np.nan]), 2.2, 4.0).round(2).tolist()
-    [0.0, 0.59, 1.0, 1.0]
+    [0.1, 0.59, 1.0, 1.0]
     """
     own = np.sqrt(np.maximum(r50**2 - star_r50**2, 0)) / fwhm
-    return np.nan_to_num(np.clip((own - UNRESOLVED) / (RESOLVED - UNRESOLVED), 0, 1), nan=1.0)
+    return np.nan_to_num(np.clip((own - UNRESOLVED) / (RESOLVED - UNRESOLVED), LEAST, 1), nan=1.0)
 
 
 def unsure(p_galaxy: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
