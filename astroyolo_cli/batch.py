@@ -104,10 +104,11 @@ def run_batch(
     Returns:
         How many entries of each status.
     """
-    from .write import failing_as_output, partial_prefix, remove_abandoned
+    from .write import failing_as_output, partial_prefix, remove_abandoned, sync_folder
 
     with failing_as_output(folder):
         folder.mkdir(exist_ok=True)
+        sync_folder(folder.absolute().parent)
         if not resume:
             manifest.unlink(missing_ok=True)
     remove_abandoned(folder, tuple(partial_prefix(job.output) for job in jobs))
@@ -118,13 +119,19 @@ def run_batch(
     counts = {"done": 0, "failed": 0, "kept": len(done)}
     for job in done:
         tell(known[job.field.name] | {"status": "kept"})
-    with failing_as_output(manifest), manifest.open("ab", buffering=0) as file:  # to append is safe beside another process
+    with failing_as_output(manifest), open(manifest, "ab", buffering=0, opener=no_link) as file:  # to append is safe beside another process
+        sync_folder(folder)
         file.write(b"\n" if ends_in_the_middle(manifest) else b"")
         for entry in run_jobs(left, recipe, workers, scheduler):
             append(file, entry)
             counts[entry["status"]] += 1
             tell(entry)
     return counts
+
+
+def no_link(path: Path, flags: int) -> int:
+    """An opener of files that follows no link to what is another's."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def append(file, entry: dict) -> None:

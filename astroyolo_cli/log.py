@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .errors import AstroYOLOWarning, printable, reason_of
+from .errors import AstroYOLOWarning, OutputError, printable
 
 
 class Log:
@@ -51,8 +51,9 @@ def field_log(path: Path | None):
 
 def save(path: Path, log: Log) -> None:
     """A log that cannot be written is a warning: it is not what the field was done for."""
+    from .write import write_text_whole
+
     try:
-        path.write_text("\n".join(log.lines) + "\n", encoding="utf-8")
-    except OSError as error:
-        note = f"{path}: the log cannot be written ({error.strerror or reason_of(error)}); free space or leave --log out"
-        warnings.warn(note, AstroYOLOWarning, stacklevel=2)
+        write_text_whole(path, "\n".join(log.lines) + "\n")
+    except OutputError as error:
+        warnings.warn(f"{error}, or leave --log out", AstroYOLOWarning, stacklevel=2)

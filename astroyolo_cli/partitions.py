@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from .errors import AstroYOLOWarning, OutputError, reason_of
+from .errors import AstroYOLOWarning, OutputError
 from .tables import floats
-from .write import write
+from .write import folder_written_whole, write
 
 CELL = 10.0  # degrees of declination, and about as many along right ascension
 MOST_ROWS = 1_000_000  # of a file
@@ -42,23 +41,12 @@ def write_partitions(table: Table, folder: Path, overwrite: bool) -> int:
         OutputError: if the folder cannot be written, or pyarrow is missing.
     """
     check_folder(folder, overwrite)
-    partial = folder.with_name(f".partial-{folder.name}-{os.getpid()}")
-    try:
-        partial.mkdir()
-        names = [name for name, rows in partitions(floats(table, "ra"), floats(table, "dec")) if write_part(table[rows], partial / name)]
-        if overwrite and folder.is_dir():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({reason_of(error)}); free space or choose another place") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return len(names)
-
-
-def write_part(table: Table, path: Path) -> bool:
-    write(table, path)
-    return True
+    number = 0
+    with folder_written_whole(folder) as partial:
+        for name, rows in partitions(floats(table, "ra"), floats(table, "dec")):
+            write(table[rows], partial / name)
+            number += 1
+    return number
 
 
 def partitions(ra: np.ndarray, dec: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

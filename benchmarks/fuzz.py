@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MOST = 40_000  # bytes of an input
-BEGIN, GRACE = 120, 30  # seconds that a process may take to its first input, and to end after its share
+BEGIN, GRACE = 600, 30  # seconds that a process may take to its first input, and to end after its share; a busy machine imports slowly
 STUCK = 25  # seconds at one input, after which its process has not even ended by itself
 LOOK = 0.5  # seconds between two looks at it
 MOST_FOUND = 5  # failures of a reader, after which the rest of its share is let go

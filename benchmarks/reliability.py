@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs/reliability.json"
 TESTS = {
     "hostile": ("test_hostile.py", "test_compressed.py"),
-    "faults": ("test_faults.py", "test_cluster.py"),
+    "faults": ("test_faults.py", "test_power_cut.py", "test_cluster.py"),
     "properties": ("test_properties.py", "test_coordinates.py", "test_same_catalog.py"),
     "weights": ("test_checkpoint.py",),
 }
@@ -127,7 +127,7 @@ SOAK = (
 )
 ROWS = (  # title, part of the figures, what was tried, what was lost
     ("hostile and broken files", "hostile", HOSTILE, "{failed} tests failed"),
-    ("faults injected", "faults", "{faults}: failing calls, full disks, pipes, signals, too little memory", "{failed} tests failed"),
+    ("faults injected", "faults", "{faults}: calls that fail, full disks, power cuts, pipes, signals, memory", "{failed} tests failed"),
     ("kills at random moments", "faults", "{kills}, of detect, merge, simulate and train", "{failed} tests failed"),
     (
         "properties, coordinates, threads",

@@ -187,6 +187,9 @@ def test_what_cannot_run_is_said(tmp_path):
             open_engine(tmp_path / "broken.onnx", engine)
     ended = CliRunner().invoke(cli, ["export", "-o", str(tmp_path / "nano.pt")])
     assert ".onnx or .xml" in str(ended.exception)
+    (tmp_path / "mine.bin").write_text("mine")
+    ended = CliRunner().invoke(cli, ["export", "-o", str(tmp_path / "mine.xml")])
+    assert "mine.bin: exists" in str(ended.exception) and (tmp_path / "mine.bin").read_text() == "mine"
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])

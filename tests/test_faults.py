@@ -187,7 +187,7 @@ def test_a_log_that_cannot_be_written_is_a_note(tmp_path, monkeypatch):
     arguments = batch_of(tmp_path, monkeypatch)
     (tmp_path / "out" / "f1.log").mkdir(parents=True)
     ended = CliRunner().invoke(cli, [*arguments, "--log"])
-    assert ended.exit_code == 0 and "f1.log: the log cannot be written (Is a directory)" in ended.stderr
+    assert ended.exit_code == 0 and "f1.log: cannot be written (Is a directory)" in ended.stderr and "leave --log out" in ended.stderr
     assert names(tmp_path / "out") == {*(f"f{i}.{kind}" for i in range(3) for kind in ("csv", "log")), "manifest.jsonl"}
 
 

@@ -185,6 +185,22 @@ def test_links_are_replaced_and_not_followed(tmp_path, monkeypatch):
     assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "nowhere").exists()
 
 
+def test_links_in_the_folder_of_a_batch_are_not_followed(tmp_path, monkeypatch):
+    """Not under the name of a catalog, a log or the manifest, which --resume goes on with."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.fits").write_bytes(plain_fits())
+    (tmp_path / "mine").write_text("mine")
+    for name in ("a.csv", "a.log", "b.log", "manifest.jsonl"):
+        (tmp_path / "out" / name).symlink_to("../mine")
+    arguments = ("a.fits", "b.fits", "-o", "out", "--format", "csv", "--log")
+    assert "manifest.jsonl: cannot be written" in refusal(run("detect", *arguments, "--resume"))
+    assert run("detect", *arguments, "--overwrite").exit_code == 0
+    assert (tmp_path / "mine").read_text() == "mine" and not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
 def test_folders_that_cannot_be_written_are_said_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.fits").write_bytes(plain_fits())

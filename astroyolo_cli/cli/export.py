@@ -28,7 +28,8 @@ def export(weights, output, overwrite, quiet):
 
     if output.suffix.lower() not in (".onnx", ".xml"):
         raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in .onnx or .xml")
-    check_place(output, overwrite)
+    for path in (output, output.with_suffix(".bin"))[: 2 if output.suffix.lower() == ".xml" else 1]:
+        check_place(path, overwrite)
     from ..model.checkpoint import locate
     from ..model.export import export as export_network
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import OutputError, reason_of
+from ..errors import OutputError
+from ..write import finish, sync_folder, written_whole
 from .engine import openvino_model
 from .graph import onnx_of
 
@@ -21,26 +22,27 @@ def export(weights: Path, out: Path) -> None:
     writer = {".onnx": write_onnx, ".xml": write_openvino}.get(out.suffix.lower())
     if writer is None:
         raise OutputError(f"{out}: cannot export to {out.suffix or 'a name without ending'!r}; known endings are .onnx and .xml (OpenVINO)")
-    try:
-        writer(weights, out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({reason_of(error)}); free space or choose another place") from error
+    writer(weights, out)
 
 
 def write_onnx(weights: Path, out: Path) -> None:
-    partial = out.with_name(f".partial-{out.name}")
-    partial.write_bytes(onnx_of(weights)[0])
-    partial.replace(out)
+    with written_whole(out) as partial:
+        partial.write_bytes(onnx_of(weights)[0])
 
 
 def write_openvino(weights: Path, out: Path) -> None:
-    """The .bin first: an .xml without it would be half a network."""
+    """The .bin first, and no old .xml beside it: an .xml with another .bin would be half a network."""
     from .engine import imported_openvino
 
     model, card = openvino_model(weights)
     for name, value in card.to_metadata().items():
         model.set_rt_info(value, ["astroyolo", name])
-    partial = out.with_name(f".partial-{out.stem}.xml")
-    imported_openvino().save_model(model, str(partial), compress_to_fp16=False)
-    partial.with_suffix(".bin").replace(out.with_suffix(".bin"))
-    partial.replace(out)
+    with written_whole(out) as partial:
+        tensors = partial.with_suffix(".bin")
+        try:
+            imported_openvino().save_model(model, str(partial), compress_to_fp16=False)
+            out.unlink(missing_ok=True)
+            sync_folder(out.absolute().parent)
+            finish(tensors, out.with_suffix(".bin"))
+        finally:
+            tensors.unlink(missing_ok=True)
