@@ -140,6 +140,21 @@ def overlapping(xyxy: np.ndarray, above: float = 0.0) -> tuple[np.ndarray, np.nd
     return np.minimum(i, j), np.maximum(i, j), ratio[kept]
 
 
+def overlapping_in_strips(xyxy: np.ndarray, some: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of rows whose boxes overlap, in any order; ``some`` boxes next to each other along y at a time.
+
+    Of a whole large frame ``overlapping`` would compare far too many that only x brings together.
+    """
+    by_y, pairs = np.argsort(xyxy[:, 1], kind="stable"), [np.zeros((2, 0), int)]
+    low, high = xyxy[by_y, 1], xyxy[by_y, 3]
+    for first in range(0, len(by_y), some):
+        end = np.searchsorted(low, high[first : first + some].max())
+        near = by_y[first : max(end, first + some)]
+        one, other, _ = overlapping(xyxy[near])
+        pairs.append(near[np.stack([one, other])[:, one < some]])
+    return tuple(np.concatenate(pairs, axis=1))
+
+
 def leaders(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(n,) for each row the one that it yields to, the least of them, itself for those that stay; greedy, from row 0 on.
 

@@ -26,7 +26,7 @@ from .columns import (
     SURVEY_MASK,
     columns_for,
 )
-from .detections import CLASSES, MORPHOLOGIES, Detections, centers
+from .detections import CLASSES, MORPHOLOGIES, Detections, centers, overlapping_in_strips
 from .errors import AstroYOLOWarning
 from .frame import Frame
 from .morphology import unsure
@@ -205,17 +205,11 @@ def covered(boxes: np.ndarray, rows: np.ndarray, owner: np.ndarray) -> np.ndarra
 
 def hold_another(boxes: np.ndarray) -> np.ndarray:
     """Rows of detections whose ellipse holds another's centre, and those others."""
-    from scipy.spatial import cKDTree
-
-    if len(boxes) < 2:
-        return np.zeros(0, int)
     middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
-    near = cKDTree(middle).query_ball_point(middle, half.max(axis=1))
-    holder = np.repeat(np.arange(len(boxes)), [len(rows) for rows in near])
-    held = np.concatenate([np.asarray(rows, int) for rows in near])
+    one, other = overlapping_in_strips(boxes)
+    holder, held = np.concatenate([[one, other], [other, one]], axis=1)
     inside = (((middle[held] - middle[holder]) / half[holder]) ** 2).sum(axis=1) < 1
-    both = np.stack([holder, held])[:, inside & (holder != held)]
-    return np.unique(both)
+    return np.unique([holder[inside], held[inside]])
 
 
 def saturated_pixels(frame: Frame, section) -> np.ndarray | None:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
+from math import factorial
 
 import numpy as np
 
 from .columns import BAD_PIXELS, BLENDED, CENTROID_FAILED, EDGE, SATURATED
 from .detections import Detections
+from .fitting import least_squares
 from .shapes import Shapes, Window
 from .stamps import LARGEST, Light, Stamps, groups, total
 from .threads import spread
@@ -257,8 +259,6 @@ def frame_fwhm(fwhm: np.ndarray, sound: np.ndarray) -> float:
 
 def star_profile(light: Light, shapes: Shapes, rows: np.ndarray, width: float) -> Moffat:
     """The Moffat profile whose growth is the median of these rows' stars; of ``width`` without any."""
-    from scipy.optimize import least_squares
-
     radii = width * np.array([0.35, 0.5, 0.7, 1.0, 1.4, 2.0])
     if not len(rows):
         return Moffat(width, UNKNOWN_BETA)
@@ -271,7 +271,7 @@ def star_profile(light: Light, shapes: Shapes, rows: np.ndarray, width: float) -
         model = Moffat(p[0], p[1]).part_within(radii)
         return model / model[4] - growth
 
-    best = least_squares(misfit, [width, UNKNOWN_BETA], bounds=([0.5 * width, 1.5], [2 * width, 30.0])).x
+    best = least_squares(misfit, [width, UNKNOWN_BETA], [0.5 * width, 1.5], [2 * width, 30.0])
     return Moffat(float(best[0]), float(best[1]), len(rows))
 
 
@@ -362,9 +362,24 @@ def galaxy_factor(size: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
 @cache
 def sersic_factors(index: float) -> tuple[np.ndarray, np.ndarray]:
     """Radii of apertures in units of that of half the light inside, ascending, and the total light over that inside."""
-    from scipy.special import gammainc, gammaincinv
-
-    radius, b = np.geomspace(0.8, 15, 100), gammaincinv(2 * index, 0.5)
-    part = gammainc(2 * index, b * radius ** (1 / index))
-    half = (gammaincinv(2 * index, 0.5 * part) / b) ** index
+    radius = np.geomspace(0.8, 15, 100)
+    b = radius_of_light(index, 0.5)
+    part = light_within(index, b * radius ** (1 / index))
+    half = (radius_of_light(index, 0.5 * part) / b) ** index
     return radius / half, np.minimum(1 / part, MOST_LOST)
+
+
+def light_within(index: float, x: np.ndarray) -> np.ndarray:
+    """The part of a Sersic profile's light within x = b r^(1/n): the incomplete gamma function of 2n, a whole number, and x."""
+    terms = [x**k / factorial(k) for k in range(round(2 * index))]
+    return 1 - np.exp(-x) * sum(terms)
+
+
+def radius_of_light(index: float, part: np.ndarray) -> np.ndarray:
+    """The x within which this part of the light lies; by halving."""
+    low, high = np.zeros_like(part), np.full_like(part, 100.0)
+    for _ in range(60):
+        middle = (low + high) / 2
+        less = light_within(index, middle) < part
+        low, high = np.where(less, middle, low), np.where(less, high, middle)
+    return (low + high) / 2

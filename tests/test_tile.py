@@ -12,6 +12,7 @@ from astroyolo_cli.detections import (
     join_concentric,
     leaders,
     overlapping,
+    overlapping_in_strips,
     suppress,
 )
 from astroyolo_cli.tile import LARGEST, fitting_tile, keep_core, merge_seams, tile_origins, tiles
@@ -159,6 +160,16 @@ def test_overlapping_pairs_are_those_of_the_whole_matrix():
     assert (i < j).all() and len(i) == (whole > 0).sum()
     np.testing.assert_allclose(overlap, whole[i, j], rtol=1e-6)
     assert [len(part) for part in overlapping(np.zeros((0, 4), np.float32))] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("some", [1, 7, 1000])
+def test_strips_have_the_pairs_of_the_whole(some):
+    rng = np.random.default_rng(1)
+    corner = rng.uniform(0, 200, (300, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, [30, 60], (300, 2))], axis=1)
+    pairs = {tuple(sorted(pair)) for pair in zip(*overlapping_in_strips(boxes, some))}
+    assert pairs == set(zip(*overlapping(boxes)[:2])) and len(overlapping_in_strips(boxes, some)[0]) == len(pairs)
+    assert [len(part) for part in overlapping_in_strips(np.zeros((0, 4)))] == [0, 0]
 
 
 def test_leaders_are_those_of_the_greedy_loop():
