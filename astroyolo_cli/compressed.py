@@ -19,12 +19,12 @@ from astropy.io import fits
 from .claims import is_packed, unpacked
 from .errors import InputError, printable
 from .remote import RemotePath
+from .rice import LONGEST_BLOCK, hold_rice
 
 COLUMNS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
 FORM = re.compile(r"1?[PQ]([BIJED])(\(\d*\))?")
 BYTES = {"B": 1, "I": 2, "J": 4, "E": 4, "D": 8}  # of an element, by its letter
 LARGEST = 2**31 - 1  # the decoders count in C's int
-LONGEST_BLOCK = 256  # pixels of a Rice block, by which its decoder may read beyond a damaged stream; the standard knows 16 and 32
 RICE_BITS = {1: 3, 2: 4, 4: 5}  # with which each block begins, by BYTEPIX
 DITHERS = 10_000  # random numbers, at one of which dithering begins
 GZIP_RATIO = 1032  # of deflate, at most
@@ -173,7 +173,7 @@ def setting(table: Table, name: str, most: int, default: int) -> int:
 
 
 def check_rice(streams: Streams, table: Table) -> None:
-    """Each block has its bits, so that what lies beyond the end is a block at most."""
+    """Each block has the bits with which it begins, and its pixels are so few that there is room for them after the end."""
     block, width = setting(table, "BLOCKSIZE", LONGEST_BLOCK, 32), setting(table, "BYTEPIX", 4, 4)
     if width not in RICE_BITS:
         raise broken(table.path, f"BYTEPIX is {width}, must be 1, 2 or 4")
@@ -248,4 +248,5 @@ CHECKS = {
     "NOCOMPRESS": check_nothing,
 }
 OTHERS = {"GZIP_COMPRESSED_DATA": check_gzip, "UNCOMPRESSED_DATA": check_nothing}
-DIES = ("HCOMPRESS_1",)  # codecs whose decoders read on beyond the end of a damaged stream, as far as that leads them
+RICE = ("RICE_1", "RICE_ONE")
+DIES = ("HCOMPRESS_1", *(() if hold_rice() else RICE))  # codecs whose decoders read on beyond a damaged stream, as far as that leads them

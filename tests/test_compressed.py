@@ -3,16 +3,21 @@
 import gzip
 import os
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.fits.hdu.compressed import _codecs
 
 from astroyolo_cli.apart import read_apart
+from astroyolo_cli.compressed import DIES
 from astroyolo_cli.errors import InputError
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.read import read_field
 from astroyolo_cli.region import Region
+from astroyolo_cli.rice import LONGEST_BLOCK, ROOM, held, hold_rice
 from hostile_files import BLOCK, SHAPE, image, packed_tiles, tile_compressed, tile_damaged, with_card, with_words
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
@@ -95,6 +100,79 @@ def test_damage_anywhere_is_refused_or_read(tmp_path, codec):
             read(saved(tmp_path, bytes(changed)))
         except InputError as error:
             assert str(error).isprintable()
+
+
+def rice_streams(width: int, block: int):
+    """Rice streams, cut and damaged, with zeros in many places; the number of pixels each is said to have."""
+    chance = np.random.default_rng([width, block])
+    for spread in (0.4, 5, 90):
+        pixels = np.round(np.cumsum(chance.normal(0, spread, 600))).astype(f"i{width}")
+        whole = _codecs.compress_rice_1_c(pixels.tobytes(), block, width)
+        for _ in range(150):
+            stream = bytearray(whole[: chance.integers(1, len(whole) + 1)])
+            first, zeros = chance.integers(len(stream)), chance.integers(40)
+            stream[first : first + zeros] = bytes(zeros)
+            for place in chance.integers(len(stream), size=chance.integers(6)):
+                stream[place] = chance.choice([0, 1, 255, chance.integers(256)])
+            yield bytes(stream)
+
+
+def result_of(decode, *arguments):
+    try:
+        return decode(*arguments)
+    except Exception as error:  # of the decoder's own kind
+        return str(error)
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize("block", [16, 32, LONGEST_BLOCK])
+def test_the_rice_decoder_takes_nothing_from_beyond_its_room(width, block):
+    """Whatever lies there, what it gives is the same."""
+    decode, ended = _codecs.decompress_rice_1_c.unheld, 0
+    for stream in rice_streams(width, block):
+        beyond = (np.frombuffer(stream + ROOM + bytes([value]) * 9000, np.uint8)[: len(stream)] for value in (0, 1, 85, 255))
+        results = {result_of(decode, one, block, width, 600) for one in beyond} | {result_of(held(decode), stream, block, width, 600)}
+        assert len(results) == 1
+        ended += "hit end" in str(results)
+    assert ended > 100
+
+
+AT_THE_END = """
+import mmap, sys
+import numpy as np
+from astropy.io.fits.hdu.compressed import _codecs
+from astroyolo_cli import compressed
+
+decode = getattr(_codecs.decompress_rice_1_c, sys.argv[1], _codecs.decompress_rice_1_c)
+whole = _codecs.compress_rice_1_c(np.arange(900, dtype=np.int32).tobytes(), 32, 4)
+stream = (whole + bytes(4096))[: mmap.PAGESIZE]
+with open(sys.argv[2], "w+b") as file:
+    file.truncate(2 * mmap.PAGESIZE)
+    memory = mmap.mmap(file.fileno(), 2 * mmap.PAGESIZE)
+    memory[: mmap.PAGESIZE] = stream
+    file.truncate(mmap.PAGESIZE)  # whoever reads the second page dies
+given = np.frombuffer(memory, np.uint8)[: mmap.PAGESIZE]
+try:
+    decode(given if sys.argv[1] == "unheld" else given.tobytes(), 32, 4, 9_000_000)
+except Exception as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what lies beyond a mapped file is the system's own affair")
+def test_a_stream_at_the_end_of_memory_ends_no_process(tmp_path):
+    def run(name):
+        return subprocess.run([sys.executable, "-c", AT_THE_END, name, str(tmp_path / "memory")], capture_output=True, text=True)
+
+    assert run("unheld").returncode < 0, "the fault that rice.py is there for"
+    ended = run("held")
+    assert ended.returncode == 0 and "hit end" in ended.stdout, ended.stderr
+
+
+def test_an_astropy_whose_decoder_is_elsewhere_is_seen(monkeypatch):
+    assert "RICE_1" not in DIES and hold_rice()
+    monkeypatch.delattr(_codecs, "decompress_rice_1_c")
+    assert not hold_rice()
 
 
 @pytest.mark.parametrize("place, value", [(4, 20_000), (8, 20_000), (4, 0)])
