@@ -16,7 +16,7 @@ from pathlib import Path
 from .checksums import checksum
 from .errors import InputError, OutputError
 from .inputs import FieldInput
-from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe
+from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe, opening
 from .workers import run_in_processes
 
 MANIFEST = "manifest.jsonl"
@@ -159,11 +159,11 @@ def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable
 
     from .columns import FIELD
 
-    engine, tables, failed = open_recipe(recipe), [], []
+    opened, tables, failed = opening(recipe), [], []
     for source in fields:
         began = time.perf_counter()
         try:
-            table = catalog_of(source, recipe, engine)[1].catalog
+            table = catalog_of(source, recipe, opened)[1].catalog
         except InputError as error:
             failed.append(error)
             tell({"field": source.name, "status": "failed", "error": str(error)})

@@ -6,18 +6,17 @@ import os
 import platform
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from . import __version__
-from .errors import AstroYOLOWarning
 from .threads import spread
 
 DENSITY = 7000 / 4096**2  # stars a pixel of the frame that is made
 FWHM = 4.0
+SCALE = 0.262 / 3600  # degrees a pixel
 BATCHES = (1, 4, 8)
 SIDE = 512  # of a tile
 ROUNDS = 3  # each time is the least of so many
@@ -57,8 +56,7 @@ def time_stages(engine, side: int, bands: int, threads: int) -> tuple[dict[str, 
     from .read import read_field
     from .write import write
 
-    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstroYOLOWarning)  # this sky has no WCS
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pattern, names = make_frame(folder, side, bands)
         best: dict[str, float] = {}
@@ -75,14 +73,16 @@ def time_stages(engine, side: int, bands: int, threads: int) -> tuple[dict[str, 
 
 
 def make_frame(folder: Path, side: int, bands: int) -> tuple[str, tuple[str, ...]]:
-    """A sky of noise and stars, one file a band: their pattern, and the bands' names."""
+    """A sky of noise and stars with a WCS, one file a band: their pattern, and the bands' names."""
     from astropy.io import fits
 
     names = ("z", "r", "g")[:bands]
     rng = np.random.default_rng(0)
     light = stars(rng, side)
+    middle = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": 2.2, "CRPIX1": side / 2, "CRPIX2": side / 2}
     for band in names:
-        fits.writeto(folder / f"frame-{band}.fits", light + rng.standard_normal((side, side), np.float32), fits.Header({"FILTER": band}))
+        header = fits.Header({"FILTER": band, "CDELT1": -SCALE, "CDELT2": SCALE, "RADESYS": "ICRS"} | middle)
+        fits.writeto(folder / f"frame-{band}.fits", light + rng.standard_normal((side, side), np.float32), header)
     return str(folder / "frame-{band}.fits"), names
 
 

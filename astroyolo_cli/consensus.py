@@ -34,12 +34,13 @@ def consensus(first: Detections, second: Detections) -> Detections:
 
 def partners(first: Detections, second: Detections) -> np.ndarray:
     """(n,) the row of ``second`` that each of ``first`` pairs with, -1 for none."""
-    mate = np.full(len(first), -1)
-    if len(first) == 0 or len(second) == 0:
+    n = len(first)
+    mate = np.full(n, -1)
+    if n == 0 or len(second) == 0:
         return mate
     boxes = np.concatenate([first.xyxy, second.xyxy])
     i, j, _ = overlapping(boxes)  # which near ones do
-    across = (i < len(first)) & (j >= len(first))
+    across = (i < n) & (j >= n)
     i, j = i[across], j[across]
     side, center = (boxes[:, 2:] - boxes[:, :2]).min(axis=1), centers(boxes)
     apart = np.hypot(*(center[i] - center[j]).T) / np.minimum(side[i], side[j])
@@ -49,8 +50,8 @@ def partners(first: Detections, second: Detections) -> np.ndarray:
     for one, other in zip(i[order].tolist(), j[order].tolist()):
         if one not in mates and other not in mates:
             mates |= {one: other, other: one}
-    paired = [one for one in mates if one < len(first)]
-    mate[paired] = [mates[one] - len(first) for one in paired]
+    paired = [one for one in mates if one < n]
+    mate[paired] = [mates[one] - n for one in paired]
     return mate
 
 

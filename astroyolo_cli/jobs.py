@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .checksums import checksum
@@ -13,6 +15,9 @@ from .errors import AstroYOLOError, printable, reason_of
 from .inputs import FieldInput
 from .log import field_log
 from .settings import DetectSettings
+
+if TYPE_CHECKING:
+    from .model.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -55,26 +60,43 @@ class Job:
 
 def open_recipe(recipe: Recipe):
     """The recipe's network, ready to run; while it is made, all else that a field needs is imported."""
+    opened = opening(recipe)
+    from . import measure, pipeline, read, write  # noqa: F401
+
+    return opened()
+
+
+def opening(recipe: Recipe) -> Callable[[], Engine]:
+    """A function that gives the recipe's network, which is being made meanwhile."""
     from .model.checkpoint import locate
     from .model.engine import open_engine
 
-    path = locate(recipe.weights)
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(open_engine, path, recipe.engine, recipe.device, recipe.threads)
-        from . import measure, pipeline, read, write  # noqa: F401
-    return opening.result()
+    pool = ThreadPoolExecutor(1)
+    opened = pool.submit(open_engine, locate(recipe.weights), recipe.engine, recipe.device, recipe.threads)
+    pool.shutdown(wait=False)
+    return opened.result
 
 
-def catalog_of(source: FieldInput, recipe: Recipe, engine):
-    """Read a field and detect: the frame, and the result with the weights in its provenance, in the whole frame's pixels."""
+def catalog_of(source: FieldInput, recipe: Recipe, opened: Callable[[], Engine]):
+    """Read a field and detect: the frame, and the result with the weights in its provenance, in the whole frame's pixels.
+
+    Args:
+        opened: gives the network; called when the frame is read and its sky known.
+    """
     from .pipeline import detect
     from .read import read_field
     from .region import in_whole_frame
+    from .stretch import backgrounds
 
+    began = time.perf_counter()
     frame = read_field(source, **recipe.reading, in_parts=True)
-    result = detect(frame, engine, recipe.settings, recipe.threads)
+    read = time.perf_counter()
+    background = backgrounds(frame, recipe.threads)
+    stretched = time.perf_counter()
+    result = detect(frame, opened(), recipe.settings, recipe.threads, background)
     result.catalog.meta["provenance"] |= {"weights": recipe.weights, "weights_sha256": recipe.weights_sha256}
-    return frame, replace(result, catalog=in_whole_frame(result.catalog, frame.part))
+    seconds = {"read": read - began, **result.seconds, "stretch": stretched - read}
+    return frame, replace(result, catalog=in_whole_frame(result.catalog, frame.part), seconds=seconds)
 
 
 def files_of(source: FieldInput) -> list[dict]:
@@ -97,7 +119,7 @@ def do_job(job: Job, recipe: Recipe, engine) -> dict:
     with field_log(job.log) as log:
         log.add(f"AstroYOLO {__version__}, {getattr(engine, 'name', 'other')}: {', '.join(map(str, job.field.paths))}")
         try:
-            _, result = catalog_of(job.field, recipe, engine)
+            _, result = catalog_of(job.field, recipe, lambda: engine)
             write(only_columns(result.catalog, recipe.columns), job.output, overwrite=True)
             entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
             log.add(", ".join(f"{step} {seconds:.3f} s" for step, seconds in result.seconds.items()))

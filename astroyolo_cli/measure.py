@@ -174,9 +174,9 @@ def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: n
     """(m,) int32 of what the pixels in the boxes of these rows tell."""
     section, flags = (block.rows, block.columns), np.zeros(len(rows), np.int32)
     boxes = scene.boxes[rows] - np.tile([block.columns.start, block.rows.start], 2)
-    bad = np.logical_or.reduce([one.owner == -2 for one in light.values()])
+    bad = [(BAD_PIXELS, one.owner == -2) for one in light.values() if one.owner.min() == -2]
     survey = None if scene.frame.survey_mask is None else scene.frame.survey_mask[section]
-    for bit, map_ in ((BAD_PIXELS, bad), (SATURATED, saturated_pixels(scene.frame, section)), (SURVEY_MASK, survey)):
+    for bit, map_ in (*bad, (SATURATED, saturated_pixels(scene.frame, section)), (SURVEY_MASK, survey)):
         if map_ is not None and map_.any():
             flags[within(map_, boxes)] |= bit
     owner, parts = next(iter(light.values())).owner, [slice(i, i + SOME) for i in range(0, len(rows), SOME)]

@@ -33,11 +33,14 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, threads: int = 0) -> Result:
+def detect(
+    frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, threads: int = 0, background: dict[str, Background] | None = None
+) -> Result:
     """Find, classify and measure every source of a frame.
 
     Args:
         threads: that stretch and measure; 0 for as many as there are processors.
+        background: band -> sky and noise, where they are known already.
 
     Raises:
         InputError: for a frame without signal.
@@ -48,7 +51,7 @@ def detect(frame: Frame, engine: Engine, settings: DetectSettings = DEFAULT, thr
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(provenance, frame, engine, settings)  # reads all files once more
-        background = backgrounds(frame, threads)
+        background = background or backgrounds(frame, threads)
         stretched = time.perf_counter()
         found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
         inferred = time.perf_counter()

@@ -59,6 +59,21 @@ def parts_of(length: int, count: int) -> list[tuple[slice, float, float]]:
     ]
 
 
+@dataclass(frozen=True)
+class SkyVariance:
+    """(h, w) float32 of a part of the frame, used like an array: mostly it is asked for the pixels in the middles of sources alone."""
+
+    sky: Background
+    rows: slice
+    columns: slice
+
+    def __getitem__(self, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        return np.square(self.sky.at(self.sky.noise_mesh, at[0] + self.rows.start, at[1] + self.columns.start))
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.square(self.sky.section(self.sky.noise_mesh, self.rows, self.columns))
+
+
 class Scene:
     """What is measured: a frame, the sky of its bands, and the boxes of all detections.
 
@@ -116,21 +131,21 @@ class Scene:
 
     def _light_of(self, band: str, owner: np.ndarray, rows: slice, columns: slice) -> Light:
         counts, sky = self.frame.counts[band][rows, columns], self.sky[band]
-        data, variance = np.empty((2, *owner.shape), np.float32)
+        data = np.empty(owner.shape, np.float32)
 
         def fill(first: int) -> bool:
             strip, here = slice(first, first + STRIP_ROWS), slice(rows.start + first, min(rows.start + first + STRIP_ROWS, rows.stop))
             np.subtract(counts[strip], sky.section(sky.sky_mesh, here, columns), out=data[strip])
-            np.square(sky.section(sky.noise_mesh, here, columns), out=variance[strip])
             return bool(np.isfinite(data[strip]).all())  # counts are not, where the frame says bad
 
         if not all(spread(fill, range(0, len(owner), STRIP_ROWS), self.threads)):
             bad = ~np.isfinite(data)
             data[bad] = 0
             owner = np.where(bad, np.int32(-2), owner)
+        variance = SkyVariance(sky, rows, columns)
         if band in self.frame.weights:
             weight = self.frame.weights[band][rows, columns]
-            variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance)
+            variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), np.asarray(variance))
         gain = self.frame.gain.get(band) or np.inf
         return Light(data, variance, owner, gain, origin=(columns.start, rows.start))
 

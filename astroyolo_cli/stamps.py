@@ -29,7 +29,7 @@ class Light:
 
     Attributes:
         data: (h, w) float32 counts above the sky, 0 where bad.
-        variance: (h, w) float32 of the sky alone.
+        variance: (h, w) float32 of the sky alone, or what gives it where it is asked for.
         owner: (h, w) int32 row of the detection to which a pixel belongs, -1 for none, -2 for bad pixels.
         gain: electrons a count; infinite where unknown, which leaves photon noise out.
         scale: true standard deviation of apertures on the sky over that of white noise.

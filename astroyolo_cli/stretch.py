@@ -78,11 +78,25 @@ class Background:
                 found[y : y + STRIP, x : x + PIECE] = along_y @ mesh[near_y, near_x] @ along_x.T
         return found
 
+    def at(self, mesh: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The same at single pixels, (n,)."""
+        y, x = (_cell_of(cells, n, at) for cells, n, at in zip(mesh.shape, self.shape, (rows, columns)))
+        i, j = y.astype(int), x.astype(int)
+        below, right = np.minimum(i + 1, mesh.shape[0] - 1), np.minimum(j + 1, mesh.shape[1] - 1)
+        v, u = y - i, x - j
+        upper, lower = (mesh[row, j] * (1 - u) + mesh[row, right] * u for row in (i, below))
+        return (upper * (1 - v) + lower * v).astype(np.float32)
+
+
+def _cell_of(cells: int, pixels: int, at: np.ndarray) -> np.ndarray:
+    """Where pixels lie among equal cells: 0 up to the middle of the first one, cells - 1 from that of the last one on."""
+    return np.clip((at + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+
 
 @lru_cache(maxsize=256)
 def _mesh_weights(cells: int, pixels: int, part: range) -> tuple[slice, np.ndarray]:
     """The cells near a part of the pixels, and (n, near) float64 weights of linear interpolation between the middles of equal cells."""
-    position = np.clip((np.asarray(part) + 0.5) * cells / pixels - 0.5, 0, cells - 1)
+    position = _cell_of(cells, pixels, np.asarray(part))
     near = slice(int(position.min(initial=cells)), int(np.ceil(position.max(initial=0))) + 1)
     distance = np.abs(position[:, None] - np.arange(near.start, near.stop)[None])
     return near, np.clip(1 - distance, 0, None)

@@ -1,8 +1,10 @@
 """Whole processes in turns, AstroYOLO beside source-extractor, sep and photutils: python benchmarks/speed.py -o docs/speed.json.
 
 One frame of 4096 x 4096 with 7,000 stars, from FITS to a table on disk, imports included. In each round every command runs once, and
-ratios are taken within a round; the table shows medians. Besides: three bands, a frame of 512 x 512, two workers beside one, and a
-batch of 200 small frames. Needs pip install 'astroyolo[fast,test]', source-extractor, and a machine that does nothing else.
+ratios are taken within a round; the table shows medians. source-extractor writes the columns that AstroYOLO's catalog has (``COLUMNS``),
+and once more eleven alone, without windowed positions and what else takes it time. Besides: three bands, a frame of 512 x 512, two
+workers beside one, and a batch of 200 small frames. Needs pip install 'astroyolo[fast,test]', source-extractor, and a machine that does
+nothing else.
 """
 
 import json
@@ -27,6 +29,12 @@ SHARED, SHARED_SIDE = 96, 1024  # frames that one and two workers share: so many
 PEER = "import sys; from astropy.io import fits; import numpy as np; sys.path.insert(0, sys.argv[2]); import peer_tools as t; "
 PEER += "x = t.Image(np.asarray(fits.getdata(sys.argv[1]), float), 4.0, 1.0, 25.0, 1.0, 1e9); np.savetxt('peer.csv', np.c_[{call}])"
 CALLS = {"sep": "t.sep_kron(x)", "photutils": "t.photutils_kron(x)"}
+COLUMNS = (
+    "NUMBER XWIN_IMAGE YWIN_IMAGE ERRX2WIN_IMAGE ERRY2WIN_IMAGE ALPHAWIN_J2000 DELTAWIN_J2000 XMIN_IMAGE YMIN_IMAGE XMAX_IMAGE YMAX_IMAGE "
+    "CLASS_STAR FLUX_AUTO FLUXERR_AUTO FLUX_APER FLUXERR_APER MAG_AUTO MAGERR_AUTO A_IMAGE B_IMAGE THETA_IMAGE FLUX_RADIUS FWHM_IMAGE FLAGS"
+).split()  # what AstroYOLO writes: x, y and errors are windowed, ra and dec theirs, boxes, class, total and aperture fluxes, shape, r50
+FEW = "source-extractor, few columns"
+PEERS = ("source-extractor", FEW, "sep", "photutils")
 ALONE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
@@ -53,6 +61,8 @@ def main(output, rounds):
 
 def commands_of(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """What is timed -> its command and environment; the frames are made."""
+    import peer_tools
+
     for sub, side, bands in (("large", SIDE, 3), ("512", 512, 1), ("small", SMALL_SIDE, 1), ("shared", SHARED_SIDE, 1)):
         (folder / sub).mkdir()
         make_frame(folder / sub, side, bands)
@@ -69,19 +79,21 @@ def commands_of(folder: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
         "one worker": ([*detect, many, "-o", "workers1"], ALONE),
         "two workers": ([*detect, many, "-o", "workers2", "--workers", "2"], ALONE),
         "small frames": ([*detect, str(folder / "small" / "copy-*.fits"), "-o", "batch", "--log"], {}),
-        "source-extractor": (sextractor(large), {}),
+        "source-extractor": (sextractor(large, COLUMNS), {}),
+        FEW: (sextractor(large, peer_tools.COLUMNS), {}),
     }
     here = str(Path(__file__).parent)
     return commands | {tool: ([sys.executable, "-c", PEER.format(call=call), large, here], {}) for tool, call in CALLS.items()}
 
 
-def sextractor(frame: str) -> list[str]:
-    from peer_tools import COLUMNS, SHARE
+def sextractor(frame: str, wanted: list[str]) -> list[str]:
+    """The command for these columns; all settings are Debian's defaults, but the aperture has AstroYOLO's three FWHM."""
+    from peer_tools import SHARE
 
-    columns = Path(frame).with_name("wanted.param")
-    columns.write_text("\n".join(COLUMNS) + "\n")
+    columns = Path(frame).with_name(f"{len(wanted)}.param")
+    columns.write_text("\n".join(wanted) + "\n")
     names = {"PARAMETERS_NAME": columns, "FILTER_NAME": SHARE / "default.conv", "STARNNW_NAME": SHARE / "default.nnw"}
-    names |= {"CATALOG_NAME": "peer.cat", "VERBOSE_TYPE": "QUIET", "SEEING_FWHM": "4.0", "PIXEL_SCALE": "1.0"}
+    names |= {"CATALOG_NAME": "peer.cat", "VERBOSE_TYPE": "QUIET", "SEEING_FWHM": "4.0", "PIXEL_SCALE": "1.0", "PHOT_APERTURES": "12"}
     return ["source-extractor", frame, "-c", str(SHARE / "default.sex"), *(str(w) for k, v in names.items() for w in (f"-{k}", v))]
 
 
@@ -113,8 +125,8 @@ def markdown(figures: dict) -> str:
     seconds = figures["seconds"]
     peer = np.array(seconds["source-extractor"])
     rows = ["| whole process | seconds | times source-extractor | seconds of all processors |", "| --- | --- | --- | --- |"]
-    for what in ("source-extractor", "sep", "photutils", "one band", "one band, torch", "three bands", "512 x 512"):
-        ours = "AstroYOLO, " * (what not in ("source-extractor", "sep", "photutils"))
+    for what in [what for what in (*PEERS, "one band", "one band, torch", "three bands", "512 x 512") if what in seconds]:
+        ours = "AstroYOLO, " * (what not in PEERS)
         ratio = f"{np.median(np.array(seconds[what]) / peer):.1f}" if what != "512 x 512" else ""
         rows.append(f"| {ours}{what} | {np.median(seconds[what]):.2f} | {ratio} | {np.median(figures['processor'][what]):.2f} |")
     bands = np.median(np.array(seconds["three bands"]) / seconds["one band"])

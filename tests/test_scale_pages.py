@@ -61,3 +61,16 @@ def test_frames_of_any_side_are_the_block_repeated(tmp_path):
     assert np.array_equal(rows[scale.BLOCK :, scale.BLOCK :], block[:300, :300])
     scale.write_plain(tmp_path / "f.fits", 300)
     assert fits.getdata(tmp_path / "f.fits").shape == (300, 300)
+
+
+@pytest.mark.parametrize("side", [50, 64, 150])
+def test_a_compressed_frame_is_the_plain_one_to_a_sixteenth_of_the_noise(tmp_path, monkeypatch, side):
+    import numpy as np
+    import scale
+    from astropy.io import fits
+
+    monkeypatch.setattr(scale, "BLOCK", 64)
+    scale.write_plain(tmp_path / "f.fits", side)
+    scale.write_compressed(tmp_path / "f.fits.fz", side)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["f.fits", "f.fits.fz"]
+    np.testing.assert_allclose(fits.getdata(tmp_path / "f.fits.fz"), fits.getdata(tmp_path / "f.fits"), atol=1 / 16)

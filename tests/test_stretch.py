@@ -5,7 +5,7 @@ import pytest
 from astropy.visualization import make_lupton_rgb
 
 from astroyolo_cli.errors import InputError
-from astroyolo_cli.stretch import Stretch, block_means, estimate_background, lupton_rgb, sky_and_noise, three_channels
+from astroyolo_cli.stretch import Background, Stretch, block_means, estimate_background, lupton_rgb, sky_and_noise, three_channels
 
 
 def crowded(shape=(600, 700), sky=40.0, noise=3.0, n=300, seed=0):
@@ -114,3 +114,13 @@ def test_block_means_are_those_of_every_fourth_good_pixel(bad):
         with np.errstate(invalid="ignore"):
             expected = pixels[np.isfinite(pixels)].mean() if np.isfinite(pixels).any() else np.nan
         np.testing.assert_allclose(found[i, j], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("cells", "shape"), [((1, 1), (5, 9)), ((3, 5), (300, 410)), ((1, 2), (40, 600))])
+def test_single_pixels_of_a_mesh_are_those_of_the_section(cells, shape):
+    rng = np.random.default_rng(5)
+    mesh = rng.normal(10, 3, cells)
+    background = Background(mesh, mesh, shape)
+    rows, columns = rng.integers(0, shape[0], 500), rng.integers(0, shape[1], 500)
+    whole = background.section(mesh, slice(0, shape[0]), slice(0, shape[1]))
+    np.testing.assert_allclose(background.at(mesh, rows, columns), whole[rows, columns], rtol=1e-6)

@@ -102,27 +102,27 @@ def detect_one(source, output, recipe, given: dict) -> None:
     """Read, detect, write and sum up one field."""
     import time
 
-    from ..jobs import catalog_of, open_recipe
+    from ..jobs import catalog_of, opening
     from ..region import in_part
     from ..write import only_columns, write
 
     began = time.perf_counter()
-    engine = open_recipe(recipe)
-    frame, result = catalog_of(source, recipe, engine)
+    opened = opening(recipe)
+    frame, result = catalog_of(source, recipe, opened)
     write(only_columns(result.catalog, recipe.columns), output, given["overwrite"])
     shown = in_part(result.catalog, frame.part)
     if given["plot"] is not None:
         from ..view import save_overlay
 
-        save_overlay(given["plot"], frame, result.background, engine.card.stretch, shown)
+        save_overlay(given["plot"], frame, result.background, opened().card.stretch, shown)
     if given["report"] is not None:
         from ..quicklook import write_report
 
-        write_report(given["report"], frame, result.background, engine.card.stretch, shown, given["overwrite"])
+        write_report(given["report"], frame, result.background, opened().card.stretch, shown, given["overwrite"])
     if given["cutouts"] is not None:
         from ..cutouts import write_cutouts
 
-        write_cutouts(given["cutouts"], frame, result.background, engine.card.stretch, shown, given["overwrite"])
+        write_cutouts(given["cutouts"], frame, result.background, opened().card.stretch, shown, given["overwrite"])
     if not given["quiet"]:
         summarise(result, frame, output, time.perf_counter() - began)
 
