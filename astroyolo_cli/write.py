@@ -307,14 +307,8 @@ def write_fits(catalog: Table, path: Path) -> None:
     """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums."""
     from astropy.io import fits
 
-    hdu = fits.BinTableHDU(plain(catalog), name="CATALOG")
-    for number, name in enumerate(catalog.colnames, start=1):
-        if catalog[name].unit is not None:
-            hdu.header[f"TUNIT{number}"] = str(catalog[name].unit)  # by hand: nmgy is no FITS unit, yet what readers expect
-        hdu.header[f"TUCD{number}"] = catalog[name].meta.get("ucd", "")
-        hdu.header[f"TCOMM{number}"] = catalog[name].description or ""
-    for key, value in header_cards(catalog):
-        hdu.header[key] = value
+    hdu = fits.BinTableHDU(rows_of(catalog), name="CATALOG")
+    hdu.header.extend([*column_cards(catalog), *header_cards(catalog)])
     for line in history(catalog):
         hdu.header["HISTORY"] = line
     hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
@@ -323,24 +317,31 @@ def write_fits(catalog: Table, path: Path) -> None:
     hdus.writeto(path, overwrite=True)
 
 
-def plain(catalog: Table) -> Table:
-    """Without meta (written by hand), unknown numbers as NaN and unknown text as nothing."""
-    flat = catalog.copy()
-    flat.meta.clear()
-    for name in flat.colnames:
-        column = flat[name]
-        column.meta.clear()
-        column.description = column.unit = None
-        if hasattr(column, "mask"):
-            flat[name] = column.filled("" if column.dtype.kind == "U" else np.nan if column.dtype.kind == "f" else 0)
-    return flat
+def rows_of(catalog: Table) -> np.ndarray:
+    """(n,) records; unknown numbers are NaN, or 0 where that cannot be, unknown text is nothing."""
+    rows = np.empty(len(catalog), [(name, catalog[name].dtype) for name in catalog.colnames])
+    for name in catalog.colnames:
+        rows[name], mask = values_and_mask(catalog[name])
+        if mask.any():
+            rows[name][mask] = {"U": "", "f": np.nan}.get(rows.dtype[name].kind, 0)
+    return rows
+
+
+def column_cards(catalog: Table):
+    """Unit, UCD and description of each column."""
+    for number, name in enumerate(catalog.colnames, start=1):
+        column = catalog[name]
+        if column.unit is not None:
+            yield f"TUNIT{number}", str(column.unit)  # by hand: nmgy is no FITS unit, yet what readers expect
+        yield f"TUCD{number}", column.meta.get("ucd", "")
+        yield f"TCOMM{number}", column.description or ""
 
 
 def header_cards(catalog: Table):
-    """FITS keywords of what the catalog's meta says."""
+    """FITS keywords of what the catalog's meta says, each with its value and comment."""
     meta, made = catalog.meta, catalog.meta.get("provenance", {})
-    yield "ORIGIN0", (True, "pixels count from 0 here; FITS, DS9 from 1")
-    yield "REFBAND", (str(meta.get("reference_band", "")), "band of flux, mag and shapes")
+    yield "ORIGIN0", True, "pixels count from 0 here; FITS, DS9 from 1"
+    yield "REFBAND", str(meta.get("reference_band", "")), "band of flux, mag and shapes"
     for key, name, comment in (
         ("APERRAD", "aperture_radius", "[pix] radius of flux_aper"),
         ("FRMFWHM", "frame_fwhm", "[pix] FWHM of the frame's stars"),
@@ -348,17 +349,17 @@ def header_cards(catalog: Table):
         ("NSTARS", "stars", "stars that gave the aperture losses; 0: a guess"),
     ):
         if name in meta:
-            yield key, (meta[name], comment)
+            yield key, meta[name], comment
     for number, (band, scale) in enumerate(meta.get("noise_scale", {}).items(), start=1):
-        yield f"NOISESC{number}"[:8], (scale, f"true over white noise in apertures, {ascii_only(band)}")
+        yield f"NOISESC{number}"[:8], scale, f"true over white noise in apertures, {ascii_only(band)}"
     for bit, meaning in meta.get("flag_bits", {}).items():
-        yield f"FLAG{int(bit)}", (ascii_only(meaning)[:68], "")
+        yield f"FLAG{int(bit)}", ascii_only(meaning)[:68], ""
     for key, name in WORDS_MADE.items():
         if name in made:
-            yield key, ascii_only(str(made[name]))[:68]
+            yield key, ascii_only(str(made[name]))[:68], ""
     for key, name in NUMBERS_MADE.items():
         if name in made:
-            yield key, made[name]
+            yield key, made[name], ""
 
 
 def history(catalog: Table) -> list[str]:
