@@ -12,14 +12,13 @@ import numpy as np
 
 from .detections import centers
 from .frame import Frame
-from .stamps import LARGEST, OWN, Light, Stamps, all_bands, owners
+from .stamps import LARGEST, OWN, STRIP_ROWS, Light, Stamps, all_bands, owners
 from .stretch import Background
 from .threads import spread
 
 MOST = 24_000_000  # pixels of all bands that a block of a frame read in parts has with its margin
 MOST_WHOLE = 64_000_000  # the same of a frame that is in memory: few blocks, whose margins are measured twice, cost less
 LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
-STRIP_ROWS = 256  # of a block that are made at once
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 
 
@@ -67,11 +66,13 @@ class SkyVariance:
     rows: slice
     columns: slice
 
-    def __getitem__(self, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def __getitem__(self, at: slice | tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Some rows, or single pixels."""
+        if isinstance(at, slice):
+            first, end, _ = at.indices(self.rows.stop - self.rows.start)
+            rows = slice(self.rows.start + first, self.rows.start + end)
+            return np.square(self.sky.section(self.sky.noise_mesh, rows, self.columns))
         return np.square(self.sky.at(self.sky.noise_mesh, at[0] + self.rows.start, at[1] + self.columns.start))
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        return np.square(self.sky.section(self.sky.noise_mesh, self.rows, self.columns))
 
 
 class Scene:
@@ -112,7 +113,7 @@ class Scene:
 
     def together(self, light: dict[str, Light]) -> Light:
         noise = [float(np.median(self.sky[band].noise_mesh)) for band in light]
-        return all_bands(list(light.values()), noise)
+        return all_bands(list(light.values()), noise, self.threads)
 
     def section(self, rows: slice, columns: slice, bands: tuple[str, ...] | None = None) -> dict[str, Light]:
         """The light of a part of the frame."""
@@ -145,7 +146,7 @@ class Scene:
         variance = SkyVariance(sky, rows, columns)
         if band in self.frame.weights:
             weight = self.frame.weights[band][rows, columns]
-            variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), np.asarray(variance))
+            variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance[:])
         gain = self.frame.gain.get(band) or np.inf
         return Light(data, variance, owner, gain, origin=(columns.start, rows.start))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -21,6 +22,7 @@ LARGEST = 400  # pixels: half side of the largest stamp
 TIE = 1e-3  # pixels: boxes end on half pixels, and which pixel is nearest to one must not hang on the last digit
 CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
 STRIP = 1_000_000  # pixels whose owners are found at once, for the same reason
+STRIP_ROWS = 256  # of a part of the frame that are made at once
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Stamps:
         return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
 
 
-def all_bands(light: list[Light], noise: list[float]) -> Light:
+def all_bands(light: list[Light], noise: list[float], threads: int = 1) -> Light:
     """All bands together, each over its noise: a source is placed and shaped where it was found. Noise 1 a pixel.
 
     A pixel that is bad in any band is bad here. The gain is that of bands that are equally deep, which is near enough for
@@ -142,10 +144,15 @@ def all_bands(light: list[Light], noise: list[float]) -> Light:
     if len(light) == 1:
         return light[0]
     data = np.zeros_like(light[0].data)
-    for one in light:
-        data += one.data / np.sqrt(one.variance)
-    data /= np.float32(np.sqrt(len(light)))
-    owner = np.minimum.reduce([one.owner for one in light])  # bands differ where a pixel is bad, -2
+
+    def add(first: int) -> None:
+        rows = slice(first, first + STRIP_ROWS)
+        for one in light:
+            data[rows] += one.data[rows] / np.sqrt(one.variance[rows])
+        data[rows] /= np.float32(np.sqrt(len(light)))
+
+    spread(add, range(0, len(data), STRIP_ROWS), threads)
+    owner = reduce(np.minimum, [one.owner for one in light])  # bands differ where a pixel is bad, -2
     gain = np.sqrt(len(light)) * np.mean([one.gain * typical for one, typical in zip(light, noise)])
     return Light(data, np.broadcast_to(np.float32(1), data.shape), owner, gain, origin=light[0].origin)
 

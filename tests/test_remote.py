@@ -150,3 +150,40 @@ def test_reading_skips_about(archive, tmp_path):
         assert file.read() == bytes(range(250, 256)) and file.read() == b""
         file.seek(300)
         assert file.read(3) == bytes([44, 45, 46]) and file.tell() == 303
+
+
+@pytest.fixture
+def bucket(archive, frame, monkeypatch):
+    """The archive's files in a bucket of an S3 server, and that file system."""
+    s3fs, server = pytest.importorskip("s3fs"), pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    places = {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in (places | {"AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem()
+    files.mkdir("survey")
+    for path in archive.folder.glob("frame.*"):
+        files.put(str(path), f"survey/{path.name}")
+    yield files
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["frame.fits", "frame.fits.fz", "frame.fits.gz"])
+def test_pixels_from_a_bucket_are_those_of_the_file(bucket, frame, name):
+    np.testing.assert_array_equal(read_field(resolve([f"s3://survey/{name}"])[0]).counts["image"], frame)
+
+
+def test_of_a_region_in_a_bucket_its_rows_alone_are_fetched(bucket, frame, monkeypatch):
+    fetched, whole = [], type(bucket).cat_file
+    monkeypatch.setattr(type(bucket), "cat_file", lambda *args, **ranges: fetched.append(whole(*args, **ranges)) or fetched[-1])
+    part = read_field(resolve(["s3://survey/frame.fits"])[0], region=parse_region("100:200,1500:1520"))
+    np.testing.assert_array_equal(part.counts["image"], frame[1500 - 256 : 1520 + 256, :456])
+    assert 0 < sum(map(len, fetched)) < 0.75 * frame.nbytes
+
+
+def test_what_is_in_no_bucket_is_said(bucket):
+    with pytest.raises(InputError, match="none.fits: no such file"):
+        read_field(resolve(["s3://survey/none.fits"])[0])
