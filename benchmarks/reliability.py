@@ -16,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "docs/reliability.json"
 TESTS = {
-    "hostile": ("test_hostile.py", "test_compressed.py"),
-    "faults": ("test_faults.py", "test_power_cut.py", "test_cluster.py"),
+    "hostile": ("test_hostile.py", "test_compressed.py", "test_no_network.py"),
+    "faults": ("test_faults.py", "test_cluster.py"),
+    "power": ("test_power_cut.py",),
     "properties": ("test_properties.py", "test_coordinates.py", "test_same_catalog.py"),
     "weights": ("test_checkpoint.py",),
 }
@@ -119,7 +120,7 @@ class Zeros(dict):
         return 0
 
 
-HOSTILE = "{inputs} in one batch, and {tests} tests of places, names, catalogs and compressed tiles"
+HOSTILE = "{inputs} in one batch, and {tests} tests of places, names, catalogs, compressed tiles and the network"
 SOAK = (
     "{frames} frames in one process: {MB_after_100} MB after 100 and {MB_at_the_end} MB at the end ({growth_percent} %), "
     "{handles_after_100} and {handles_at_the_end} file handles, {cpu_seconds_a_frame_after_100} and {cpu_seconds_a_frame_at_the_end} s of "
@@ -127,7 +128,8 @@ SOAK = (
 )
 ROWS = (  # title, part of the figures, what was tried, what was lost
     ("hostile and broken files", "hostile", HOSTILE, "{failed} tests failed"),
-    ("faults injected", "faults", "{faults}: calls that fail, full disks, power cuts, pipes, signals, memory", "{failed} tests failed"),
+    ("faults injected", "faults", "{faults}: failing calls, full disks, pipes, signals, too little memory", "{failed} tests failed"),
+    ("power cuts at any moment", "power", "{tests} tests, of every output and of writers without care", "{failed} tests failed"),
     ("kills at random moments", "faults", "{kills}, of detect, merge, simulate and train", "{failed} tests failed"),
     (
         "properties, coordinates, threads",

@@ -191,6 +191,29 @@ def test_a_log_that_cannot_be_written_is_a_note(tmp_path, monkeypatch):
     assert names(tmp_path / "out") == {*(f"f{i}.{kind}" for i in range(3) for kind in ("csv", "log")), "manifest.jsonl"}
 
 
+def test_folders_and_files_that_vanish_in_the_middle_of_a_batch(tmp_path, monkeypatch):
+    """What could not be written or read any more is said field by field, and resume makes it."""
+    from astroyolo_cli.model import engine
+
+    class Vanishing(FakeEngine):
+        def __call__(self, images):
+            if len(self.shapes) == 2:  # in the second field, of two views each
+                shutil.rmtree(tmp_path / "out")
+                (tmp_path / "in" / "f2.fits").rename(tmp_path / "elsewhere")
+            return super().__call__(images)
+
+    arguments = batch_of(tmp_path, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "open_engine", lambda *_: Vanishing([(20, 30, 36, 46)]))
+        ended = CliRunner().invoke(cli, arguments)
+    failed = [line for line in ended.stderr.splitlines() if line.startswith("astroyolo: f")]
+    assert ended.exit_code == 1 and "1 done, 2 failed" in ended.stderr and len(failed) == 2
+    assert "f1.csv: its folder does not exist" in failed[0] and "f2.fits" in failed[1]
+    (tmp_path / "elsewhere").rename(tmp_path / "in" / "f2.fits")
+    assert CliRunner().invoke(cli, [*arguments, "--resume"]).exit_code == 0
+    assert names(tmp_path / "out") == {*(f"f{i}.csv" for i in range(3)), "manifest.jsonl"}
+
+
 # Clocks
 
 

@@ -23,12 +23,6 @@ from power_cut import watched, whole
 from test_batch import write_frame
 
 
-@pytest.fixture(autouse=True)
-def counted(record_property):
-    """For benchmarks/reliability.py."""
-    record_property("faults", 1)
-
-
 def catalog(rows: int) -> Table:
     """A catalog whose content depends on its rows."""
     edges = {name: np.arange(rows) + 1.5 for name in ("xmin", "ymin", "xmax", "ymax")}
