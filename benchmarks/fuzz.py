@@ -1,5 +1,7 @@
 """Coverage-guided fuzz of all that reads strangers' files: python benchmarks/fuzz.py [--minutes 2 | --hours 1] (needs astroyolo[fuzz]).
 
+--seed tries the same inputs again, as far as the time goes.
+
 Each reader gets an equal part of the time in processes of their own. An input must be read or refused by an AstroYOLOError, within 20
 seconds and 3 GB; what is not is left in runs/fuzz and becomes a file of tests/hostile_files.py. A process that hangs, or does not end with
 its share, is killed with all that it began, and an input that it hung at is kept.
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float)
     parser.add_argument("--target", choices=TARGETS, action="append", help="default: all")
     parser.add_argument("--processes", type=int, default=1, help="readers that are fuzzed at once")
+    parser.add_argument("--seed", type=int, default=0, help="of what is tried; 0 for another one each time")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "runs/fuzz")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given, rest = parser.parse_known_args()
@@ -51,7 +54,7 @@ def main() -> None:
     for name in names:
         plant(name, given.output)
     with ThreadPoolExecutor(given.processes) as pool:
-        results = dict(zip(names, pool.map(lambda name: run(name, seconds / len(names), given.output), names)))
+        results = dict(zip(names, pool.map(lambda name: run(name, seconds / len(names), given.output, given.seed), names)))
     (given.output / "fuzz.json").write_text(json.dumps(results, indent=1) + "\n")
     sys.exit(any(result["found"] for result in results.values()))
 
@@ -64,14 +67,14 @@ def plant(name: str, output: Path) -> None:
         (corpus / f"seed{number}").write_bytes(content)
 
 
-def run(name: str, seconds: float, output: Path) -> dict:
+def run(name: str, seconds: float, output: Path, seed: int = 0) -> dict:
     """One reader's share: seconds, inputs tried, and the files of what it failed at."""
     found = output / name / "found"
     found.mkdir(parents=True, exist_ok=True)
     spent, tried, wrong, old = 0.0, 0, [], set(found.iterdir())
     with (output / name / "log.txt").open("w") as log:
         while spent < seconds - 1 and len(wrong) < MOST_FOUND:
-            one = go_on(name, seconds - spent, output / name, log)
+            one = go_on(name, seconds - spent, output / name, log, seed)
             spent, tried = spent + max(one.seconds, 1), tried + one.inputs
             wrong += [f"{one.wrong}: {log.name}"] if one.wrong else []
     files = sorted(path.name for path in set(found.iterdir()) - old)
@@ -89,9 +92,9 @@ class Ended:
     wrong: str
 
 
-def go_on(name: str, seconds: float, folder: Path, log) -> Ended:
+def go_on(name: str, seconds: float, folder: Path, log, seed: int) -> Ended:
     """A process that fuzzes until its time is over or something is found."""
-    options = [f"-max_total_time={max(round(seconds), 1)}", f"-artifact_prefix={folder / 'found'}/", *LIMITS]
+    options = [f"-max_total_time={max(round(seconds), 1)}", f"-artifact_prefix={folder / 'found'}/", f"-seed={seed}", *LIMITS]
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as place:
         current = Path(place) / f"input{TARGETS[name]}"
         command = [sys.executable, __file__, "--one", name, str(current), str(folder / "corpus"), *options]

@@ -10,6 +10,8 @@ from astropy.wcs import WCS
 from astroyolo_cli.frame import Frame
 from astroyolo_cli.model.checkpoint import Card
 
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # for tests that call ONNX Runtime themselves
+
 
 @pytest.fixture
 def survey_data() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from pathlib import Path
 from queue import LifoQueue
@@ -75,7 +76,7 @@ class OnnxEngine:
     name = "onnxruntime"
 
     def __init__(self, path: Path, device: str, threads: int = 0):
-        runtime = required("onnxruntime", "onnxruntime")
+        runtime = imported_onnxruntime()
         only_cpu(device, "onnxruntime")
         options = runtime.SessionOptions()
         self.lanes = lanes_of(threads)
@@ -163,6 +164,12 @@ def openvino_model(path: Path):
     except Exception as error:
         raise WeightsError(f"{path.name}: not a network that OpenVINO can run ({reason_of(error)}); export it again") from error
     return model, card or Card.from_metadata(metadata_of(model), path.name)
+
+
+def imported_onnxruntime():
+    """The library, without the messages about its use that it would send to its makers, and a number to know the user by."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # looked at when it is loaded; later calls to it stop a part alone
+    return required("onnxruntime", "onnxruntime")
 
 
 def imported_openvino():
