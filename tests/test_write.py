@@ -57,6 +57,14 @@ def test_csv_is_plain_with_empty_cells(tmp_path, catalog):
     assert rows[0]["morphology"] == "" and rows[0]["mag"] == "" and rows[2]["x_err"] == ""
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3, 9])
+def test_csv_is_written_some_rows_at_a_time(tmp_path, catalog, monkeypatch, rows):
+    monkeypatch.setattr(writing, "ROWS", rows)
+    write(catalog, tmp_path / "c.csv")
+    assert [float(row["x"]) for row in csv_rows(tmp_path / "c.csv")] == pytest.approx(list(catalog["x"]), abs=1e-4)
+    assert [row["flux"] == "" for row in csv_rows(tmp_path / "c.csv")] == [False, False, True]
+
+
 def test_csv_and_fits_hold_the_same_rows(tmp_path, catalog):
     write(catalog, tmp_path / "c.csv")
     write(catalog, tmp_path / "c.fits")
