@@ -40,7 +40,9 @@ def filled(text: str) -> str:
         for name in ("examples", "benchmarks"):
             (Path(folder) / name).symlink_to(ROOT / name)
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
-    for fill in (columns, scores, parameters, table1, peers, reliability, speed, sizes, surveys):
+    for fill in (scores, parameters):
+        text = re.sub(rf"@{fill.__name__}\((\w+)\)", lambda match, fill=fill: fill(match[1]), text)
+    for fill in (columns, table1, peers, reliability, speed, sizes, surveys):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -57,19 +59,19 @@ def transcript(command: str, folder: str) -> str:
     return "\n".join(["```console", f"$ {command}", *kept, "```"])
 
 
-def scores() -> str:
-    """What the embedded weights' card says of them."""
+def scores(name: str) -> str:
+    """What the card of embedded weights says of them."""
     from astroyolo_cli.model.checkpoint import embedded, load
 
-    card = load(embedded()["nano"])[1]
-    return "\n".join(f"- {name.replace('_', ' ')}: {100 * value:.1f} %" for name, value in sorted(card.scores.items()))
+    card = load(embedded()[name])[1]
+    return "\n".join(f"- {score.replace('_', ' ')}: {100 * value:.1f} %" for score, value in sorted(card.scores.items()))
 
 
-def parameters() -> str:
-    """How many the embedded network has."""
+def parameters(name: str) -> str:
+    """How many an embedded network has."""
     from astroyolo_cli.model.checkpoint import embedded, load
 
-    return f"{sum(p.numel() for p in load(embedded()['nano'])[0].parameters()):,}"
+    return f"{sum(p.numel() for p in load(embedded()[name])[0].parameters()):,}"
 
 
 def table1() -> str:
