@@ -42,7 +42,7 @@ class PixelMap:
 
     def __init__(self, reference: WCS, other: WCS, shape: tuple[int, int]):
         self._shape = shape
-        rows, columns = (np.linspace(0, n - 1, max(2, -(-n // KNOTS) + 1)) for n in shape)
+        rows, columns = (np.linspace(0, max(n - 1, 1), max(2, -(-n // KNOTS) + 1)) for n in shape)
         self._knots = pixel_places(reference, other, *np.meshgrid(columns, rows))
 
     def section(self, rows: slice, columns: slice) -> np.ndarray:
@@ -55,6 +55,28 @@ class PixelMap:
         ]
         where = np.meshgrid(*at, indexing="ij")
         return np.stack([map_coordinates(k, where, order=1, mode="nearest") for k in self._knots])
+
+    def at(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 2) x, y in the other grid of places (n, 2) on the reference's pixels or near them, and (n, 2, 2) their derivatives."""
+        (rows, columns), (height, width) = self._knots.shape[1:], self._shape
+        per_x, per_y = (columns - 1) / max(width - 1, 1), (rows - 1) / max(height - 1, 1)  # knots a pixel
+        u, v = place[:, 0] * per_x, place[:, 1] * per_y
+        j, i = (np.clip(np.nan_to_num(w).astype(int), 0, n - 2) for w, n in ((u, columns), (v, rows)))
+        u, v = u - j, v - i
+        low, high, low_next, high_next = (self._knots[:, i + di, j + dj] for dj in (0, 1) for di in (0, 1))
+        along_x, along_y = (low_next - low) * (1 - v) + (high_next - high) * v, (high - low) * (1 - u) + (high_next - low_next) * u
+        there = low + (low_next - low) * u + along_y * v
+        return there.T, np.stack([along_x * per_x, along_y * per_y], axis=-1).transpose(1, 0, 2)
+
+    def around(self, rows: slice, columns: slice, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the other grid, of this shape, that hold a section of the reference; perhaps none."""
+        edge = np.linspace(0, 1, 9)
+        x, y = (part.start - 0.5 + edge * (part.stop - part.start) for part in (columns, rows))
+        there = self.at(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2))[0]
+        there = there[np.isfinite(there).all(axis=1)]
+        low, high = (np.floor(there.min(axis=0)), np.ceil(there.max(axis=0)) + 1) if len(there) else np.zeros((2, 2))
+        x, y = (slice(int(np.clip(low[i], 0, shape[1 - i])), int(np.clip(high[i], 0, shape[1 - i]))) for i in (0, 1))
+        return y, x
 
     def area(self) -> float:
         """Pixels of the other grid in one of the reference, in the middle of the frame."""

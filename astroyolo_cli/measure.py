@@ -13,6 +13,7 @@ import numpy as np
 from astropy.table import Column as TableColumn
 from astropy.table import MaskedColumn, Table
 
+from .align import PixelMap
 from .columns import (
     BAD_PIXELS,
     BLENDED,
@@ -30,6 +31,7 @@ from .detections import CLASSES, MORPHOLOGIES, Detections, centers, overlapping_
 from .errors import AstroYOLOWarning
 from .frame import Frame
 from .morphology import unsure
+from .native import moved_boxes
 from .photometry import (
     APERTURE,
     Fluxes,
@@ -49,9 +51,11 @@ from .scene import Block, Scene
 from .shapes import FWHM_OF_SIGMA, Shapes, fill_shapes, nothing_known, star_width
 from .sky import sky_between
 from .stamps import Light, at_edges, ellipses, over_edges
+from .stretch import Background, estimate_background
 from .threads import spread
 
 SOME = 1000  # detections that one thread takes at once
+PLATEAU = 0.98  # part of the level that saturated pixels surely have after interpolation
 
 
 def measure(frame: Frame, found: Detections, background: dict, fwhm: float | None = None, threads: int = 1) -> Table:
@@ -68,8 +72,9 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     """
     usable = usable_boxes(found.xyxy, frame.shape)
     boxes = np.where(usable[:, None], found.xyxy, [-0.5, -0.5, 0.5, 0.5]).astype(np.float64)
-    sky = {band: sky_between(background[band], frame.counts[band], boxes[usable]) for band in frame.bands}
-    scene = Scene(frame, sky, boxes, usable, threads)
+    grids = {band: PixelMap(frame.wcs, wcs, frame.shape) for band, wcs in frame.native_wcs.items()}
+    sky = {band: sky_of_band(frame, band, background[band], boxes[usable], grids.get(band)) for band in frame.bands}
+    scene = Scene(frame, sky, boxes, usable, grids, threads)
     with np.errstate(all="ignore"):
         look = first_look(scene, found, threads)
         seeing = seeing_of(scene, look, fwhm)
@@ -82,6 +87,15 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     catalog.meta["star_r50"] = round(float(reference.radius_of(0.5)), 4)
     catalog.meta["noise_scale"] = {band: round(scale, 3) for band, scale in seeing.scale.items()}
     return catalog
+
+
+def sky_of_band(frame: Frame, band: str, background: Background, boxes: np.ndarray, grid: PixelMap | None) -> Background:
+    """The sky beside the boxes (n, 4); of a band that was aligned on its own pixels too."""
+    sky = sky_between(background, frame.counts[band], boxes)
+    if grid is None:
+        return sky
+    native = background.native or estimate_background(frame.native[band])
+    return replace(sky, native=sky_between(native, frame.native[band], moved_boxes(grid, boxes)))
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ def all_fluxes(scene: Scene, found: Detections, look: Look, seeing: Seeing, thre
     whole = no_fluxes(len(found), len(scene.frame.bands))
     for block in scene.blocks:
         rows = block.holds(centers(scene.boxes))
-        light = {band: replace(one, scale=seeing.scale[band]) for band, one in scene.light(block).items()}
+        light = {band: replace(one, scale=seeing.scale[band]) for band, one in scene.own_light(block).items()}
         mine = found.take(rows), light, scene.frame.reference, look.shapes.take(rows), look.flags[rows]
         part = fluxes_of(rows, *mine, seeing.stars, seeing.radius, threads)
         for name, values in vars(part).items():
@@ -176,7 +190,7 @@ def flags_of_pixels(scene: Scene, block: Block, light: dict[str, Light], rows: n
     boxes = scene.boxes[rows] - np.tile([block.columns.start, block.rows.start], 2)
     bad = [(BAD_PIXELS, one.owner == -2) for one in light.values() if one.owner.min() == -2]
     survey = None if scene.frame.survey_mask is None else scene.frame.survey_mask[section]
-    for bit, map_ in (*bad, (SATURATED, saturated_pixels(scene.frame, section)), (SURVEY_MASK, survey)):
+    for bit, map_ in (*bad, (SATURATED, saturated_pixels(scene, section)), (SURVEY_MASK, survey)):
         if map_ is not None and map_.any():
             flags[within(map_, boxes)] |= bit
     owner, parts = next(iter(light.values())).owner, [slice(i, i + SOME) for i in range(0, len(rows), SOME)]
@@ -212,10 +226,12 @@ def hold_another(boxes: np.ndarray) -> np.ndarray:
     return np.unique([holder[inside], held[inside]])
 
 
-def saturated_pixels(frame: Frame, section) -> np.ndarray | None:
+def saturated_pixels(scene: Scene, section) -> np.ndarray | None:
     """(h, w) bool of a section: at the header's level in any band that has one; None without any."""
-    levels = [frame.counts[band][section] >= level for band, level in frame.saturation.items() if band in frame.counts]
-    return np.logical_or.reduce(levels) if levels else None
+    counts, levels = scene.frame.counts, {band: level for band, level in scene.frame.saturation.items() if band in scene.frame.counts}
+    for band in levels.keys() & scene.grids.keys():
+        levels[band] *= PLATEAU * scene.grids[band].area()
+    return np.logical_or.reduce([counts[band][section] >= level for band, level in levels.items()]) if levels else None
 
 
 def as_table(frame: Frame, found: Detections, flags, shapes: Shapes, fluxes: Fluxes, usable) -> Table:
@@ -284,7 +300,8 @@ def flux_columns(frame: Frame, fluxes: Fluxes) -> dict[str, np.ndarray]:
         values["snr"] = flux / error
     values |= magnitudes(flux, error, frame.zero_points.get(frame.reference))
     for j, band in enumerate(frame.bands):
-        flux, error = fluxes.total[:, j], fluxes.total_err[:, j]
+        seen = fluxes.total[:, j] != 0  # without a good pixel in the aperture it is 0
+        flux, error = (np.where(seen, v[:, j], np.nan) for v in (fluxes.total, fluxes.total_err))
         values |= {f"flux_{band}": flux, f"flux_err_{band}": error}
         values |= magnitudes(flux, error, frame.zero_points.get(band), f"_{band}")
     return values

@@ -10,8 +10,10 @@ from functools import cached_property
 
 import numpy as np
 
+from .align import PixelMap
 from .detections import centers
 from .frame import Frame
+from .native import NativeLight, moved_ellipses, native_light
 from .stamps import LARGEST, OWN, STRIP_ROWS, Light, Stamps, all_bands, owners
 from .stretch import Background
 from .threads import spread
@@ -36,7 +38,7 @@ class Block:
         return np.flatnonzero((middle >= [x0, y0]).all(axis=1) & (middle < [x1, y1]).all(axis=1))
 
 
-def blocks_of(shape: tuple[int, int], bands: int, most: int) -> list[Block]:
+def blocks_of(shape: tuple[int, int], bands: float, most: int) -> list[Block]:
     """Equal blocks that cover the frame (H, W), of ``most`` pixels of all bands; one where all of it may be held at once."""
     if shape[0] * shape[1] * bands <= most:
         return [Block(slice(0, shape[0]), slice(0, shape[1]), (-np.inf, -np.inf, np.inf, np.inf))]
@@ -79,18 +81,30 @@ class Scene:
     """What is measured: a frame, the sky of its bands, and the boxes of all detections.
 
     Args:
+        grids: band -> where the reference's pixels lie on the band's own, for bands that were aligned: they are measured there.
         boxes: (n, 4) float64, finite.
         usable: (n,) bool, boxes that own pixels.
         threads: that share the work.
     """
 
-    def __init__(self, frame: Frame, sky: dict[str, Background], boxes: np.ndarray, usable: np.ndarray, threads: int = 1):
-        self.threads, self.frame, self.sky, self.boxes, self.usable = threads, frame, sky, boxes, usable
+    def __init__(
+        self,
+        frame: Frame,
+        sky: dict[str, Background],
+        boxes: np.ndarray,
+        usable: np.ndarray,
+        grids: dict[str, PixelMap],
+        threads: int = 1,
+    ):
+        self.threads, self.frame, self.sky, self.boxes, self.usable, self.grids = threads, frame, sky, boxes, usable, grids
         most = MOST_WHOLE if all(isinstance(counts, np.ndarray) for counts in frame.counts.values()) else MOST
-        self.blocks = blocks_of(frame.shape, len(frame.bands), most)
+        finer = [grid.area() for grid in grids.values()]
+        self.blocks = blocks_of(frame.shape, len(frame.bands) + sum(finer), most)
+        self._around = max([1.0] + [1.5 / np.sqrt(area) for area in finer])  # pixels of the reference in one of a band, and to its corners
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
         self._kept_together: tuple[Block | None, Light | None] = (None, None)
-        self._places: dict[tuple[int, int], tuple[int, dict[str, Light]]] = {}
+        self._kept_own: tuple[Block | None, dict[str, Light | NativeLight]] = (None, {})
+        self._places: dict[tuple[int, int], tuple[int, dict[str, Light], dict[str, Light | NativeLight]]] = {}
 
     @cached_property
     def _owned(self) -> np.ndarray:
@@ -101,9 +115,23 @@ class Scene:
     def light(self, block: Block) -> dict[str, Light]:
         """Every band of a block; the last one is kept."""
         if self._kept[0] is not block:
-            self._kept, self._kept_together = (None, {}), (None, None)  # its memory is free before the next is made
+            self._kept, self._kept_together, self._kept_own = (None, {}), (None, None), (None, {})  # free before the next is made
             self._kept = (block, self.section(block.rows, block.columns))
         return self._kept[1]
+
+    def own_light(self, block: Block) -> dict[str, Light | NativeLight]:
+        """Every band of a block on its own pixels; the last one is kept."""
+        if self._kept_own[0] is not block:
+            self._kept_own = (block, self.on_own_pixels(self.light(block), block.rows, block.columns))
+        return self._kept_own[1]
+
+    def on_own_pixels(self, light: dict[str, Light], rows: slice, columns: slice) -> dict[str, Light | NativeLight]:
+        """The light of a part of the frame with the bands that were aligned on their own pixels."""
+        native = {
+            band: native_light(self.frame.native[band], self.sky[band].native, grid, light[band], rows, columns)
+            for band, grid in self.grids.items()
+        }
+        return light | native
 
     def light_together(self, block: Block) -> Light:
         """All bands of a block as one; the last one is kept."""
@@ -151,21 +179,30 @@ class Scene:
         return Light(data, variance, owner, gain, origin=(columns.start, rows.start))
 
     def anywhere(self) -> tuple[dict[str, Light | Scattered], Light | Scattered]:
-        """The bands, and all together, for a few places all over the frame."""
+        """The bands, each on its own pixels, and all together, for a few places all over the frame."""
         if len(self.blocks) == 1:
-            return self.light(self.blocks[0]), self.light_together(self.blocks[0])
+            return self.own_light(self.blocks[0]), self.light_together(self.blocks[0])
         gain = {band: self.frame.gain.get(band) or np.inf for band in self.frame.bands}
         return {band: Scattered(self, band, gain[band]) for band in self.frame.bands}, Scattered(self)
 
-    def near(self, place: np.ndarray, half: int) -> dict[str, Light]:
-        """Every band of the square around a place; the same places are asked for with every band and radius, and are remembered."""
+    def near(self, place: np.ndarray, half: int) -> tuple[dict[str, Light], dict[str, Light | NativeLight]]:
+        """Every band of the square around a place, on the reference's pixels and on its own.
+
+        The same places are asked for with every band and radius, and are remembered.
+
+        Args:
+            half: pixels of any band.
+        """
         x, y = np.rint(place).astype(int).tolist()
-        known, light = self._places.get((x, y), (0, {}))
+        half = int(np.ceil(half * self._around))
+        known, light, own = self._places.get((x, y), (0, {}, {}))
         if known < half:
             known = max(half, LEAST_HALF)
-            light = self.section(*square(x, y, known, self.frame.shape))
-            self._places[x, y] = known, light
-        return light
+            section = square(x, y, known, self.frame.shape)
+            light = self.section(*section)
+            own = self.on_own_pixels(light, *section)
+            self._places[x, y] = known, light, own
+        return light, own
 
 
 def square(x: int, y: int, half: int, shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -185,6 +222,11 @@ class Scattered:
     scene: Scene
     band: str = ""
     gain: float = np.inf
+    largest = LARGEST
+
+    def on_pixels(self, place, a, b, theta) -> tuple[np.ndarray, ...]:
+        grid = self.scene.grids.get(self.band)
+        return (place, a, b, theta) if grid is None else moved_ellipses(grid, place, a, b, theta)
 
     def stamps(self, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
         return joined([self._near(place[i], half).stamps(rows[i : i + 1], place[i : i + 1], half) for i in range(len(place))])
@@ -192,9 +234,9 @@ class Scattered:
     def is_free(self, place: np.ndarray, half: int) -> np.ndarray:
         return np.array([self._is_free(*np.rint(at).astype(int).tolist(), half) for at in place], bool)
 
-    def _near(self, place: np.ndarray, half: int) -> Light:
-        light = self.scene.near(place, half)
-        return light[self.band] if self.band else self.scene.together(light)
+    def _near(self, place: np.ndarray, half: int) -> Light | NativeLight:
+        light, own = self.scene.near(place, half)
+        return own[self.band] if self.band else self.scene.together(light)
 
     def _is_free(self, x: int, y: int, half: int) -> bool:
         frame = self.scene.frame

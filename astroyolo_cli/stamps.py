@@ -44,6 +44,7 @@ class Light:
     gain: float = np.inf
     scale: float = 1.0
     origin: tuple[int, int] = (0, 0)
+    largest = LARGEST
 
     def stamps(self, rows: np.ndarray, place: np.ndarray, half: int) -> Stamps:
         """Stamps of ``2 * half + 1`` pixels around ``place`` (n, 2), neighbours and bad pixels replaced.
@@ -59,11 +60,11 @@ class Light:
         height, width = self.data.shape
         at = np.clip(top + half, 0, height - 1), np.clip(left + half, 0, width - 1)
         variance = self.variance[at].astype(np.float64) * self.scale**2
-        span = np.arange(-half, half + 1.0)
-        foreign_at = np.flatnonzero(foreign)
-        stamps = Stamps(data, variance, x[:, None] + span, y[:, None] + span, foreign, foreign_at, data.ravel()[foreign_at])
-        mirror(stamps, place)
-        return stamps
+        return without_foreign(data, variance, x, y, foreign, place)
+
+    def on_pixels(self, place, a, b, theta) -> tuple[np.ndarray, ...]:
+        """Places (n, 2) and ellipses in the reference's pixels on these pixels, which are the same."""
+        return place, a, b, theta
 
     def is_free(self, place: np.ndarray, half: int) -> np.ndarray:
         """(n,) bool: no pixel of the stamp is anybody's, bad or outside."""
@@ -130,6 +131,15 @@ class Stamps:
         if in_both.any():
             squared += (in_both * dx) * dy
         return np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+
+
+def without_foreign(data: np.ndarray, variance: np.ndarray, x: np.ndarray, y: np.ndarray, foreign: np.ndarray, place: np.ndarray) -> Stamps:
+    """Stamps of ``data`` (n, s, s) around pixels ``x``, ``y`` (n,); ``foreign`` ones are replaced in place by those opposite ``place``."""
+    half = data.shape[1] // 2
+    span, foreign_at = np.arange(-half, half + 1.0), np.flatnonzero(foreign)
+    stamps = Stamps(data, variance, x[:, None] + span, y[:, None] + span, foreign, foreign_at, data.ravel()[foreign_at])
+    mirror(stamps, place)
+    return stamps
 
 
 def all_bands(light: list[Light], noise: list[float], threads: int = 1) -> Light:
@@ -233,12 +243,12 @@ def one_ellipse(row: int, middle: np.ndarray, half: np.ndarray, reach: float, sh
     return np.full(len(i), row), y[i] * shape[1] + x[j], np.sqrt(distance[i, j])
 
 
-def groups(half: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def groups(half: np.ndarray, largest: int = LARGEST) -> Iterator[tuple[np.ndarray, int]]:
     """Rows whose stamps are cut together, and the half side of their stamps: the next of 4, 5, 6, 7, 8, 10, 12 ... pixels."""
-    half = np.clip(np.nan_to_num(half), 4, LARGEST)
+    half = np.clip(np.nan_to_num(half), 4, largest)
     step = np.ceil(4 * np.log2(half / 4) - 1e-9)
     for level in np.unique(step):
-        side = min(int(np.ceil(4 * 2 ** (level / 4))), LARGEST)
+        side = min(int(np.ceil(4 * 2 ** (level / 4))), largest)
         rows = np.flatnonzero(step == level)
         yield from ((part, side) for part in np.array_split(rows, np.ceil(len(rows) * (2 * side + 1) ** 2 / CHUNK)))
 

@@ -51,11 +51,13 @@ class Background:
     Attributes:
         sky_mesh, noise_mesh: (h, w) float64, at the middles of equal cells; in counts.
         shape: (H, W) of the frame.
+        native: the same on the band's own pixels, where it was aligned.
     """
 
     sky_mesh: np.ndarray
     noise_mesh: np.ndarray
     shape: tuple[int, int]
+    native: Background | None = None
 
     @cached_property
     def sky(self) -> np.ndarray:
@@ -254,7 +256,7 @@ def background_of_band(frame: Frame, band: str) -> Background:
         return found
     native = estimate_background(frame.native[band])
     ratio = np.median(native.noise_mesh) / np.median(found.noise_mesh)
-    return Background(found.sky_mesh, found.noise_mesh * ratio, found.shape)
+    return Background(found.sky_mesh, found.noise_mesh * ratio, found.shape, native)
 
 
 def signal(counts: np.ndarray, background: Background, rows=slice(None), columns=slice(None)) -> np.ndarray:
