@@ -15,7 +15,7 @@ import numpy as np
 from .detections import Detections, areas, centers, concatenate, iou
 from .frame import Frame
 from .masks import most_around, opened
-from .stretch import COARSE, Background, Stretch, coarse_blocks, empty_sky, lupton_rgb, three_channels
+from .stretch import COARSE, Background, Stretch, coarse_blocks, coarse_shape, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
 SHOWN = (15, 80)  # pixels to which wide light is binned, from the least to the most
@@ -50,7 +50,12 @@ def with_large_galaxies(found: Detections, frame: Frame, background: dict[str, B
 
 def coarse_frame(frame: Frame, background: dict[str, Background]) -> np.ndarray:
     """(H // 8, W // 8) medians of blocks, in the mean of all bands, above the sky in units of a pixel's noise."""
-    return sum(coarse_signal(frame.counts[band], background[band]) for band in frame.bands) / len(frame.bands)
+    first, *others = frame.bands
+    total = coarse_signal(frame.counts[first], background[first])
+    for band in others:
+        total += coarse_signal(frame.counts[band], background[band])
+    total /= len(frame.bands)
+    return total
 
 
 def wide_light(signal: np.ndarray) -> list[Region]:
@@ -94,9 +99,15 @@ def unexplained(found: Detections, signal: np.ndarray, region: Region) -> float:
 
 def coarse_signal(counts, background: Background) -> np.ndarray:
     """(H // 8, W // 8) medians of blocks above the sky in units of a pixel's noise, so that narrow sources vanish; 0 where all is bad."""
-    medians = np.concatenate([medians_of(blocks) for blocks in coarse_blocks(counts)])
-    coarse = Background(background.sky_mesh, background.noise_mesh, medians.shape)
-    return np.nan_to_num((medians - coarse.sky) / coarse.noise, nan=0.0)
+    shape, done = coarse_shape(counts.shape), 0
+    coarse, found = Background(background.sky_mesh, background.noise_mesh, shape), np.empty(shape, np.float32)
+    for blocks in coarse_blocks(counts):
+        rows = slice(done, done + len(blocks))
+        found[rows] = medians_of(blocks)
+        found[rows] -= coarse.section(coarse.sky_mesh, rows, slice(None))
+        found[rows] /= coarse.section(coarse.noise_mesh, rows, slice(None))
+        done = rows.stop
+    return np.nan_to_num(found, copy=False, nan=0.0)
 
 
 def medians_of(blocks: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from .align import PixelMap
 from .detections import centers
 from .frame import Frame
 from .native import NativeLight, moved_ellipses, native_light
+from .sections import KEPT, ROWS
 from .stamps import LARGEST, OWN, STRIP_ROWS, Light, Stamps, all_bands, owners
 from .stretch import Background
 from .threads import spread
@@ -38,12 +39,16 @@ class Block:
         return np.flatnonzero((middle >= [x0, y0]).all(axis=1) & (middle < [x1, y1]).all(axis=1))
 
 
-def blocks_of(shape: tuple[int, int], bands: float, most: int) -> list[Block]:
-    """Equal blocks that cover the frame (H, W), of ``most`` pixels of all bands; one where all of it may be held at once."""
+def blocks_of(shape: tuple[int, int], bands: float, most: int, most_rows: float = np.inf) -> list[Block]:
+    """Equal blocks that cover the frame (H, W), row by row, of ``most`` pixels of all bands; one where all of it may be held at once.
+
+    Args:
+        most_rows: of a block with its margins: what is read in rows is then read once for all blocks beside each other.
+    """
     if shape[0] * shape[1] * bands <= most:
         return [Block(slice(0, shape[0]), slice(0, shape[1]), (-np.inf, -np.inf, np.inf, np.inf))]
-    side = int(np.sqrt(most / bands)) - 2 * MARGIN
-    down, across = (parts_of(length, -(-length // side)) for length in shape)
+    high = min(np.sqrt(most / bands), most_rows)
+    down, across = (parts_of(n, -(-n // (int(side) - 2 * MARGIN))) for n, side in zip(shape, (high, most / bands / high)))
     return [Block(rows, columns, (x0, y0, x1, y1)) for rows, y0, y1 in down for columns, x0, x1 in across]
 
 
@@ -97,9 +102,10 @@ class Scene:
         threads: int = 1,
     ):
         self.threads, self.frame, self.sky, self.boxes, self.usable, self.grids = threads, frame, sky, boxes, usable, grids
-        most = MOST_WHOLE if all(isinstance(counts, np.ndarray) for counts in frame.counts.values()) else MOST
+        whole = all(isinstance(counts, np.ndarray) for counts in frame.counts.values())
+        most = (MOST_WHOLE, np.inf) if whole else (MOST, (KEPT - 1) * ROWS)
         finer = [grid.area() for grid in grids.values()]
-        self.blocks = blocks_of(frame.shape, len(frame.bands) + sum(finer), most)
+        self.blocks = blocks_of(frame.shape, len(frame.bands) + sum(finer), *most)
         self._around = max([1.0] + [1.5 / np.sqrt(area) for area in finer])  # pixels of the reference in one of a band, and to its corners
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
         self._kept_together: tuple[Block | None, Light | None] = (None, None)

@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 
 ROWS = 128  # of the blocks that are read at once, all their columns
-KEPT = 10  # blocks that are remembered: a row of tiles and what it shares with the next
+KEPT = 16  # blocks that are remembered: a row of tiles and what it shares with the next, or a row of what is measured at once
 
 
 class Rows:
@@ -32,13 +32,12 @@ class Rows:
         rows, columns = section
         wanted = range(*rows.indices(self.shape[0]))
         numbers = range(wanted.start // ROWS, wanted[-1] // ROWS + 1) if len(wanted) else range(0)
-        parts = [self._part(number, wanted, columns) for number in numbers]
-        return np.concatenate(parts) if parts else np.zeros((0, self.shape[1]), np.float32)[:, columns]
-
-    def _part(self, number: int, wanted: range, columns: slice) -> np.ndarray:
-        """What a block has of the section; of a section with steps a copy: a view would hold every block until all are read."""
-        part = self._block(number)[self._within(number, wanted), columns]
-        return part.copy() if (wanted.step, columns.step or 1) != (1, 1) else part
+        found, done = np.empty((len(wanted), len(range(*columns.indices(self.shape[1])))), np.float32), 0
+        for number in numbers:  # a copy: a view would hold every block until all are read
+            part = self._block(number)[self._within(number, wanted), columns]
+            found[done : done + len(part)] = part
+            done += len(part)
+        return found
 
     def _within(self, number: int, wanted: range) -> slice:
         """The rows of a block that are wanted, counted in the block."""

@@ -24,7 +24,8 @@ def sky_between(background: Background, counts: np.ndarray, boxes: np.ndarray) -
     """
     step = sample_step(counts.shape)
     sample = counts[::step, ::step]
-    distance = np.where(np.isfinite(sample), nearest(boxes / step, sample.shape), 0)
+    distance = nearest(boxes / step, sample.shape)
+    distance[~np.isfinite(sample)] = 0
     moved = np.full(background.sky_mesh.shape, np.nan)
     for place, cell in mesh_cells(sample.shape, moved.shape):
         pixels = free_pixels(sample[cell], distance[cell])

@@ -122,13 +122,17 @@ def estimate_background(counts: np.ndarray) -> Background:
     good = np.isfinite(sample)
     if not good.any():
         raise InputError("no good pixel: all are NaN, infinite or masked; is this the image?")
-    some = sample[good]
-    sky, noise = sky_and_noise(some[:: -(-len(some) // ENOUGH)].astype(np.float64))
+    sky, noise = sky_and_noise(thinned(sample[good]))
     if not noise > 0:
         raise InputError(f"constant image: all good pixels are {sky:g}, so nothing can be found; is this the image?")
     good &= ~_big_sources(counts, sky, noise, step, sample.shape)
     cells = max(1, height // MESH), max(1, width // MESH)
     return Background(*_meshes(sample, good, cells, (sky, noise)), counts.shape)
+
+
+def thinned(pixels: np.ndarray) -> np.ndarray:
+    """(n,) float64, evenly taken, a copy; as many as tell the sky and noise of a frame as a whole."""
+    return pixels[:: -(-len(pixels) // ENOUGH)].astype(np.float64)
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -193,8 +197,7 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
     height, width = (n // COARSE for n in counts.shape)
     if min(height, width) < 4:
         return np.zeros(shape, bool)
-    means = np.nan_to_num(block_means(counts), nan=sky)
-    bright = means > sky + 1.5 * noise
+    bright = np.nan_to_num(block_means(counts), copy=False, nan=sky) > sky + 1.5 * noise
     big = grown(opened(bright), 3)
     if big.mean() > 0.7:  # more source than sky: what is called big here is the sky itself
         return np.zeros(shape, bool)
@@ -205,15 +208,21 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
 
 def block_means(counts) -> np.ndarray:
     """(H // 8, W // 8) float32: of each block of 8 x 8 pixels the mean of every fourth, as far as they are good; else NaN."""
-    means = []
+    means, done = np.empty(coarse_shape(counts.shape), np.float32), 0
     for blocks in coarse_blocks(counts):
-        good = np.isfinite(blocks)
+        strip, good = means[done : done + len(blocks)], np.isfinite(blocks)
+        done += len(blocks)
         if good.all():
-            means.append((block_sums(blocks) / blocks[0, :, 0].size).astype(np.float32))
+            strip[:] = block_sums(blocks) / blocks[0, :, 0].size
             continue
         number, total = block_sums(good), block_sums(np.where(good, blocks, 0))
-        means.append(np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0).astype(np.float32))
-    return np.concatenate(means)
+        strip[:] = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
+    return means
+
+
+def coarse_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """(H // 8, W // 8) of the binned frame."""
+    return shape[0] // COARSE, shape[1] // COARSE
 
 
 def block_sums(blocks: np.ndarray) -> np.ndarray:
@@ -224,7 +233,7 @@ def block_sums(blocks: np.ndarray) -> np.ndarray:
 
 def coarse_blocks(counts, strip: int = 64) -> Iterator[np.ndarray]:
     """Strips (h, 4, W // 8, 4) of the frame's blocks of 8 x 8 pixels, of which every fourth pixel is taken."""
-    rows, columns = (n // COARSE for n in counts.shape)
+    rows, columns = coarse_shape(counts.shape)
     for first in range(0, rows, strip):
         last = min(first + strip, rows)
         half = counts[first * COARSE : last * COARSE : 2, : columns * COARSE : 2]

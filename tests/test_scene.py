@@ -26,6 +26,15 @@ def test_blocks_hold_every_pixel_once_and_their_margins():
             assert part.stop == shape[1 - axis] or mine[:, axis].max() <= part.stop - 1 - MARGIN
 
 
+@pytest.mark.parametrize("shape", [(60_000, 60_000), (3000, 80_000), (80_000, 3000)])
+def test_blocks_of_few_rows_are_wide_and_follow_each_other_along_them(shape):
+    blocks = blocks_of(shape, 1, scene.MOST, 1920)
+    sides = np.array([(block.rows.stop - block.rows.start, block.columns.stop - block.columns.start) for block in blocks])
+    assert sides[:, 0].max() <= 1920 and sides.prod(axis=1).max() <= scene.MOST
+    first = [(block.rows.start, block.columns.start) for block in blocks]
+    assert first == sorted(set(first)) and len(blocks) > 2
+
+
 def test_a_frame_of_usual_size_is_one_block():
     assert len(blocks_of((4096, 4096), 3, scene.MOST_WHOLE)) == len(blocks_of((2048, 2048), 3, scene.MOST)) == 1
 
