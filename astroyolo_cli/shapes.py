@@ -13,6 +13,7 @@ from .threads import spread
 REACH = 1.8, 2.5, 5.0  # half sides of the stamp on which a shape is measured, in half sides of the box: a star's, a galaxy's, and
 # where light goes on beyond these
 INNER = 0.6  # part of the reach within which pixels count for a shape; beyond it they tell whether light goes on
+NARROW = 1.3  # times a star's: sigma of the widest window that places a source; wider ones are drawn to neighbours and arms
 ADAPT = 15  # S/N from which the window of the centroid takes its width from the light, not from the box
 REST = 0.02  # pixels: last step of a centroid that has come to rest; one that wanders ends anywhere
 FWHM_OF_SIGMA = 2.3548200450309493
@@ -75,13 +76,13 @@ def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarra
         boxes, p_galaxy: of all detections of the frame, whose stars say how wide one is.
     """
     middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
-    guess = window_sigmas(half, p_galaxy)
+    guess, narrow = window_sigmas(half, p_galaxy), NARROW * star_width(boxes, p_galaxy) / FWHM_OF_SIGMA
     todo, galaxies = mine[p_galaxy[mine] <= 0.5], mine[p_galaxy[mine] > 0.5]
     for number, reach in enumerate(REACH):
 
         def measured(group, rows=todo, reach=reach):
             mine = rows[group[0]]
-            return mine, *shapes_in_group(light, mine, middle[mine], half[mine], guess[mine], group[1], reach)
+            return mine, *shapes_in_group(light, mine, middle[mine], half[mine], guess[mine], narrow, group[1], reach)
 
         more = [galaxies] if number == 0 else [todo[:0]]
         sides = np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2
@@ -92,13 +93,16 @@ def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarra
         todo = np.concatenate(more)
 
 
-def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def shapes_in_group(
+    light: Light, rows, middle, half, guess, narrow: float, side: int, reach: float
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Shapes of sources on stamps of one size, and (n,) bool: the light goes on at the stamp's edge."""
     stamps = light.stamps(rows, middle, side)
-    place, sigma, error = follow(stamps, middle, half, guess, light.gain)
+    place, sigma, error = follow(stamps, middle, half, guess, narrow, light.gain)
     again = np.flatnonzero(mirror(stamps, place, before=middle))  # with the neighbours' pixels mirrored at the place found
     if len(again):
-        follows = follow(stamps.take(again), middle[again], half[again], guess[again], light.gain, (place[again], sigma[again]))
+        start = place[again], sigma[again]
+        follows = follow(stamps.take(again), middle[again], half[again], guess[again], narrow, light.gain, start)
         before = place.copy()
         place[again], sigma[again], error[again] = follows
         mirror(stamps, place, before)
@@ -112,35 +116,53 @@ def shapes_in_group(light: Light, rows, middle, half, guess, side: int, reach: f
     return dict(zip(names, values)), goes_on
 
 
-def follow(stamps: Stamps, middle, half, guess, gain: float, start: tuple[np.ndarray, np.ndarray] | None = None):
+def follow(stamps: Stamps, middle, half, guess, narrow: float, gain: float, start: tuple[np.ndarray, np.ndarray] | None = None):
     """Centroid under a Gaussian window, as SExtractor's XWIN_IMAGE, whose width becomes that of the light below it.
 
     The matched filter of a Gaussian source (adaptive moments; Bernstein & Jarvis 2002, AJ 123, 583). Faint sources keep
-    the window that their box suggests, for theirs would follow the noise.
+    the window that their box suggests, for theirs would follow the noise. What is wider than a star is placed anew by a narrow
+    window, its nucleus: a wide one is drawn to neighbours and spiral arms.
 
     Args:
+        narrow: sigma of the widest window that places a source, pixels.
         start: place (n, 2) and sigma (n,) to start from, in place of ``middle`` and ``guess``.
 
     Returns:
-        place (n, 2), sigma (n,), errors (n, 2). Where the window finds no light of 2 sigma, never comes to rest, or leaves
-        the box's inner part: the middle of the box, the sigma guessed, NaN.
+        place (n, 2), sigma of the light (n,), errors (n, 2). Where the window finds no light of 2 sigma, never comes to rest, or
+        leaves the box's inner part: the middle of the box, the sigma guessed, NaN.
     """
     place, sigma = (v.copy() for v in start or (middle, guess))
     shift = settle(stamps, place, sigma, guess, np.maximum(half.max(axis=1), 1.0))
+    error, good = trusted(stamps, place, sigma, shift, middle, half, gain)
+    place, sigma = np.where(good[:, None], place, middle), np.where(good, sigma, guess)
+    if len(wide := np.flatnonzero(sigma > narrow)):
+        place[wide], error[wide] = nucleus(stamps.take(wide), middle[wide], half[wide], sigma[wide], narrow, gain)
+    return place, sigma, error
+
+
+def nucleus(stamps: Stamps, middle, half, light, narrow: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Place and errors, both (n, 2), under a window of sigma ``narrow`` of light of sigma ``light`` (n,), which feels a shift less."""
+    place, sigma = middle.copy(), np.full(len(middle), narrow)
+    shift = settle(stamps, place, sigma)
+    error, good = trusted(stamps, place, sigma, shift, middle, half, gain)
+    return np.where(good[:, None], place, middle), error * (1 + (light / narrow) ** 2)[:, None] / 2
+
+
+def trusted(stamps: Stamps, place, sigma, shift, middle, half, gain: float) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (n, 2), NaN where a centroid whose last steps were ``shift`` is no good, and (n,) bool where it is."""
     window = Window(stamps.x, stamps.y, place, sigma)
     inside = window.moments(stamps.data)[0]
     noise, spread = window.noises(stamps, gain)
     allowed = np.maximum(half * 0.5, 2.0)
     good = (shift < REST) & (inside > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
-    error = np.where(good[:, None], 2 * spread / inside[:, None], np.nan)
-    return np.where(good[:, None], place, middle), np.where(good, sigma, guess), error
+    return np.where(good[:, None], 2 * spread / inside[:, None], np.nan), good
 
 
-def settle(stamps: Stamps, place, sigma, guess, most) -> np.ndarray:
+def settle(stamps: Stamps, place, sigma, guess=None, most=None) -> np.ndarray:
     """Move ``place`` and widen ``sigma``, in place, each until it stays, or 40 times; (n,) the last steps, pixels.
 
     Args:
-        guess, most: (n,) sigma of faint sources, and the largest of any.
+        guess, most: (n,) sigma of faint sources, and the largest of any; without them ``sigma`` stays what it is.
     """
     step, rows = np.full(len(place), np.nan), np.arange(len(place))
     data, x, y, variance = stamps.data, stamps.x, stamps.y, stamps.variance
@@ -149,19 +171,27 @@ def settle(stamps: Stamps, place, sigma, guess, most) -> np.ndarray:
         window = Window(x, y, at, width)
         inside, first, second = window.moments(data)
         shift = 2 * first / inside[:, None]
-        spread = second / inside - (first**2).sum(axis=1) / inside**2 / 2
-        share = np.minimum(np.maximum(spread / width**2, 0.1), 0.85)  # of a Gaussian source as wide as the window: a half
-        wanted = np.minimum(np.maximum(width * np.sqrt(share / (1 - share)), 0.5), most[rows])
         step[rows] = length = np.hypot(*shift.T)
         leap = np.minimum(1, width / np.maximum(length, 1e-9))  # faint light asks for leaps; the peak is nearer
         place[rows] = at + np.nan_to_num(shift * leap[:, None])
-        sigma[rows] = new = np.where(inside > ADAPT * window.noise(variance), wanted, guess[rows])
+        if guess is None:
+            new = width
+        else:
+            wanted = np.minimum(width_of_light(width, inside, first, second), most[rows])
+            sigma[rows] = new = np.where(inside > ADAPT * window.noise(variance), wanted, guess[rows])
         moving = (length > 1e-4) | (np.abs(new / width - 1) > 1e-3)
         if not moving.any():
             break
         if not moving.all():
             rows, data, x, y, variance = (part[moving] for part in (rows, data, x, y, variance))
     return step
+
+
+def width_of_light(sigma, inside, first, second) -> np.ndarray:
+    """(n,) sigma of Gaussian sources that have such moments under windows of ``sigma``."""
+    spread = second / inside - (first**2).sum(axis=1) / inside**2 / 2
+    share = np.minimum(np.maximum(spread / sigma**2, 0.1), 0.85)  # of a source as wide as the window: a half
+    return np.maximum(sigma * np.sqrt(share / (1 - share)), 0.5)
 
 
 class Window:

@@ -76,6 +76,21 @@ def test_position_errors_are_those_seen():
     assert 0.7 < np.std(np.concatenate(pulls)) < 1.4
 
 
+def test_a_galaxy_is_placed_at_its_nucleus():
+    """Disks with as much light again in an arm on one side: that draws the centre of the light, not the nucleus."""
+    rng = np.random.default_rng(3)
+    stars, places = star_field(n=30, flux=3000, size=420)
+    rows, columns = np.mgrid[: stars.shape[0], : stars.shape[1]]
+    image, angles = stars, rng.uniform(0, 2 * np.pi, 15)
+    for (x, y), angle in zip(places[:15], angles):
+        image = image + 2500 / (2 * np.pi * 5**2) * np.exp(-np.hypot(columns - x, rows - y) / 5)
+        image = image + star(image.shape, x + 10 * np.cos(angle), y + 10 * np.sin(angle), 8.0, 5000)
+    boxes, p_galaxy = around(places[:15], 13) + around(places[15:], 9), np.array([0.95] * 15 + [0.05] * 15)
+    catalog = measure(make_frame({"r": image}), detections(boxes, p_galaxy=p_galaxy), flat(make_frame({"r": image})))
+    offset = np.hypot(*(np.stack([catalog["x"], catalog["y"]], 1)[:15] - places[:15]).T)
+    assert offset.max() < 0.5  # the whole light's centre is 5 pixels away
+
+
 def test_fluxes_of_stars_and_their_errors():
     image, places = star_field(flux=3000)
     frame = make_frame({"r": image}, zero_points={"r": 25.0})
