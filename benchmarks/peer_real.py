@@ -26,7 +26,8 @@ FAINTEST_GALAXY = 20.5  # r, down to which the growth of the light tells galaxie
 SNRS = (10, 30)
 
 
-def real_frame(data: Path, engine) -> dict:
+def real_frame(data: Path, engine, further: dict) -> dict:
+    """Tool -> its scores; ``further``: name -> engine of other weights, on three bands."""
     folder = data / "sdss/004510-4-0030"
     pattern = str(folder / "frame-{band}-*.fits.bz2")
     bands = {"AstroYOLO i, r, g": ["i", "r", "g"], "AstroYOLO r": ["r"]}
@@ -35,6 +36,7 @@ def real_frame(data: Path, engine) -> dict:
     light = np.nan_to_num(red.counts["r"]).astype(np.float32)
     truth = known_sources(light, red, folder / "calibObj-004510-4-star.fits.gz")
     catalogs = {tool: detect(frame, engine, DetectSettings()).catalog for tool, frame in frames.items()}
+    catalogs |= {f"{name} i, r, g": detect(frames["AstroYOLO i, r, g"], one, DetectSettings()).catalog for name, one in further.items()}
     found = {tool: found_of_catalog(catalog) for tool, catalog in catalogs.items()}
     fwhm = catalogs["AstroYOLO r"].meta["frame_fwhm"]
     image = Image(light.astype(float), fwhm, SCALE, ZERO_POINT, red.gain.get("r", 0.0), 1e5)

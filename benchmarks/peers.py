@@ -1,4 +1,4 @@
-"""AstroYOLO beside source-extractor, sep and photutils: python benchmarks/peers.py -o runs/peers [--weights nano] [--fields 30].
+"""AstroYOLO beside source-extractor, sep and photutils: python benchmarks/peers.py -o runs/peers [--beside tiny].
 
 The same frames, the same run: simulated DECam-like fields (decam_fields.py), plain and crowded, and with ASTROYOLO_DATA the SDSS
 frame 004510, which no training has seen. The peers see the r band, as they work; AstroYOLO sees three bands, and r alone. Leaves
@@ -33,22 +33,27 @@ from astroyolo_cli.read import read_field
 SEEDS = {"plain": 70_001, "crowded": 70_002}
 MIN_SCORE = 0.3
 SEPARATIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0)  # FWHM, edges of bins of the distance to the nearest neighbour
-OURS = {"AstroYOLO z, r, g": ("z", "r", "g"), "AstroYOLO r": ("r",)}
+FIRST = "AstroYOLO z, r, g"
+OURS = {FIRST: ("z", "r", "g"), "AstroYOLO r": ("r",)}
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--weights", default="nano", show_default=True)
+@click.option("--beside", multiple=True, help="Further weights, on three bands.")
 @click.option("--fields", default=30, show_default=True, help="Simulated plain fields; a third as many crowded ones.")
-def main(output, weights, fields):
+def main(output, weights, beside, fields):
     engine = open_engine(locate(weights))
+    further = {name: open_engine(locate(name)) for name in beside}
+    ours = {tool: (engine, bands) for tool, bands in OURS.items()}
+    ours |= {f"{name} z, r, g": (one, OURS[FIRST]) for name, one in further.items()}
     counts = {"plain": fields, "crowded": max(fields // 3, 1)}
     scores = {}
     for crowd, count in counts.items():
         write_fields(output / crowd, crowd, count, SEEDS[crowd])
-        scores[crowd] = simulated(output / crowd, engine)
+        scores[crowd] = simulated(output / crowd, ours)
     if "ASTROYOLO_DATA" in os.environ:
-        scores["SDSS 004510"] = real_frame(Path(os.environ["ASTROYOLO_DATA"]), engine)
+        scores["SDSS 004510"] = real_frame(Path(os.environ["ASTROYOLO_DATA"]), engine, further)
     scores |= {"weights": weights, "fields": counts}
     (output / "peers.json").write_text(json.dumps(scores, indent=1) + "\n")
     (output / "peers.md").write_text(markdown(scores) + "\n")
@@ -56,13 +61,13 @@ def main(output, weights, fields):
     click.echo(markdown(scores))
 
 
-def simulated(folder: Path, engine) -> dict:
-    """Tool -> its scores on the fields of a folder."""
-    truths, in_r, found = [], [], {tool: [] for tool in (*OURS, *TOOLS)}
+def simulated(folder: Path, ours: dict) -> dict:
+    """Tool -> its scores on the fields of a folder; ``ours``: name -> engine and bands."""
+    truths, in_r, found = [], [], {tool: [] for tool in (*ours, *TOOLS)}
     for field in true_fields(folder):
         truths.append(field.read_truth())
         in_r.append(seen_in_r(truths[-1], folder / field.name))
-        for tool, bands in OURS.items():
+        for tool, (engine, bands) in ours.items():
             frame = read_field(field_of_folder(folder / field.name, bands))
             found[tool].append(found_of_catalog(detect(frame, engine, DetectSettings(min_score=LOWEST)).catalog))
         image = image_of(folder / field.name / "img_r.fits")
