@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -68,6 +69,8 @@ def main() -> None:
         fail(f"{error.filename or 'a file'}: {error.strerror or error}; free space, or check the path and its permissions")
     except MemoryError:
         fail("out of memory; give fewer --workers, a smaller --batch-size, or a part of the frame")
+    finally:
+        gc.freeze()  # else Python looks through all objects once more before it ends: a sixth of the time of a small frame
 
 
 def interrupted(number, frame):
