@@ -531,6 +531,7 @@ def read_picture(path: Path, region: Region | None = None) -> Frame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(for_libraries(path), formats=PICTURE_FORMATS) as image:
+                check_covered(image)
                 pixels = np.asarray(plain_mode(image))
     except (*BROKEN_FILE, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = " ".join(str(error).split())[:160]
@@ -542,6 +543,13 @@ def read_picture(path: Path, region: Region | None = None) -> Frame:
     counts = dict(zip(DISPLAY_BANDS, (np.ascontiguousarray(p[window]) for p in planes)))
     bad = {band: ~np.isfinite(c) for band, c in counts.items()}
     return Frame(counts, bad, "G", sources=(path,), stretched=True, part=cut and cut.part)
+
+
+def check_covered(image) -> None:
+    """Raises ValueError where a TIFF names the data of fewer pixels than it claims: Pillow leaves the rest black."""
+    named = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    if named < image.width * image.height:
+        raise ValueError(f"data of {named} pixels, must be {image.width * image.height}")
 
 
 def plain_mode(image):

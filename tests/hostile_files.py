@@ -350,6 +350,7 @@ def bombs():
     yield "zip.fits", zipped(head + bytes(200_000_000))
     yield "wide.png", png_of(90_000, 90_000)
     yield "wide.tif", tiff_of(90_000, 90_000)
+    yield "strips.tif", tiff_of(20, 2_000_000, rows=40)
     yield "most.png", png_of(2**31 - 1, 2**31 - 1)
     packed = tile_compressed("RICE_1")
     sides = with_card(with_card(packed[BLOCK:], "ZNAXIS1", "90000"), "ZNAXIS2", "90000")
@@ -381,9 +382,10 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1_000_000))) + chunk(b"IEND", b"")
 
 
-def tiff_of(width: int, height: int) -> bytes:
-    """A grey TIFF of that size in one strip, most of which is missing."""
-    tags = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 200), (277, 1), (278, height), (279, width * height % 2**32)]
+def tiff_of(width: int, height: int, rows: int | None = None) -> bytes:
+    """A grey TIFF of that size in one strip, most of which is missing; with ``rows`` the strip has so many, and the others are missing."""
+    rows = rows or height
+    tags = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 200), (277, 1), (278, rows), (279, width * rows % 2**32)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)).ljust(200, b"\0") + bytes(1000)
 
