@@ -182,6 +182,7 @@ def test_checkpoints(tmp_path, monkeypatch, links):
         write_it(3)
     three = whole(tmp_path / "checkpoint.pt")
     assert disk.left[names[0]] <= {two, three} | (set() if links else {None}) and disk.left[names[1]] <= {one, two, None}
+    assert disk.now(names[0]) == three
     assert all({two, three} & {content for _, content in left} for left in disk.left["."])
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..inputs import FieldInput
+from ..write import sync_file
 
 HELD_OUT = 20  # one in so many is for validation
 SIZE = 512  # pixels of a training image
@@ -182,6 +183,7 @@ def written_whole(path: Path):
     partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         yield partial
+        sync_file(partial)
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another --cache") from error

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import OutputError, WeightsError, reason_of
 from ..model.network import AstroYOLO
-from ..write import write_text_whole
+from ..write import sync_file, sync_folder, write_text_whole
 
 
 @dataclass(frozen=True)
@@ -114,11 +114,11 @@ def save_checkpoint(path: Path, model, average: Average, optimizer, scaler, prog
     }
     try:
         torch.save(state, partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(partial)
         if path.exists():
             keep_previous(path)
         partial.replace(path)
+        sync_folder(path.absolute().parent)
     except (OSError, RuntimeError) as error:  # PyTorch reports a full disk as a RuntimeError
         partial.unlink(missing_ok=True)
         kept = f"; the last good one stays: {path.name}" if path.exists() else ""
