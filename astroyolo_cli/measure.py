@@ -79,6 +79,7 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
         look = first_look(scene, found, threads)
         seeing = seeing_of(scene, look, fwhm)
         fluxes = all_fluxes(scene, found, look, seeing, threads)
+    del scene  # with the pixels that it holds: the table of a huge frame needs as much
     shapes = replace(look.shapes, x_err=look.shapes.x_err * seeing.wander, y_err=look.shapes.y_err * seeing.wander)
     reference = seeing.stars[frame.reference]
     shapes = replace(shapes, fwhm=shapes.fwhm * reference.fwhm / frame_fwhm(shapes.fwhm, look.sound))
@@ -243,10 +244,10 @@ def as_table(frame: Frame, found: Detections, flags, shapes: Shapes, fluxes: Flu
     values = from_network(found) | positions(frame, found, shapes, usable) | {"flags": flags}
     measured = {"a": shapes.a, "b": shapes.b, "theta": np.degrees(shapes.theta), "r50": fluxes.r50, "fwhm": shapes.fwhm}
     measured |= flux_columns(frame, fluxes)
-    values |= {name: np.where(empty, np.nan, value) for name, value in measured.items()}
+    values |= {name: np.where(empty, np.nan, measured.pop(name)) for name in tuple(measured)}
     table = Table()
-    for column in columns_for(frame.bands):
-        table[column.name] = as_column(column, values[column.name], frame.unit)
+    for column in columns_for(frame.bands):  # nothing is held twice: a huge frame has a million rows
+        table[column.name] = as_column(column, values.pop(column.name), frame.unit)
     table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
     table.meta["reference_band"] = frame.reference
     table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}

@@ -42,7 +42,7 @@ def filled(text: str) -> str:
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
     for fill in (scores, parameters):
         text = re.sub(rf"@{fill.__name__}\((\w+)\)", lambda match, fill=fill: fill(match[1]), text)
-    for fill in (columns, table1, peers, reliability, speed, sizes, surveys):
+    for fill in (columns, table1, peers, reliability, speed, sizes, huge, surveys):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -111,6 +111,11 @@ def speed() -> str:
 def sizes() -> str:
     """What benchmarks/scale.py timed."""
     return figures_of("sizes", "scale")
+
+
+def huge() -> str:
+    """What it timed on a compressed frame of 60,000 x 60,000 pixels."""
+    return figures_of("huge", "scale")
 
 
 def surveys() -> str:
