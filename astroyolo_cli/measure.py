@@ -27,10 +27,10 @@ from .columns import (
     SURVEY_MASK,
     columns_for,
 )
-from .detections import CLASSES, MORPHOLOGIES, Detections, centers, overlapping_in_strips
+from .detections import CLASSES, Detections, centers, overlapping_in_strips
 from .errors import AstroYOLOWarning
 from .frame import Frame
-from .morphology import unsure
+from .morphology import morphologies, unsure
 from .native import moved_boxes
 from .photometry import (
     APERTURE,
@@ -48,7 +48,7 @@ from .photometry import (
     star_profile,
 )
 from .scene import Block, Scene
-from .shapes import FWHM_OF_SIGMA, Shapes, fill_shapes, nothing_known, star_width
+from .shapes import FWHM_OF_SIGMA, Shapes, Windows, fill_shapes, nothing_known, star_width
 from .sky import sky_between
 from .stamps import Light, at_edges, ellipses, over_edges
 from .stretch import Background, estimate_background
@@ -129,10 +129,10 @@ def first_look(scene: Scene, found: Detections, threads: int) -> Look:
     boxes, shapes = over_edges(scene.boxes, scene.frame.shape), nothing_known(n)
     flags, sound = flags_of_boxes(found, scene.boxes, scene.frame.shape), np.zeros(n, bool)
     bright, bright_err = np.zeros((2, n, len(bands)))
-    radius = star_width(scene.boxes, found.p_galaxy)
+    radius, windows = star_width(scene.boxes, found.p_galaxy), Windows.of_boxes(boxes, found.p_galaxy)
     for block in scene.blocks:
         rows, light = block.holds(centers(scene.boxes)), scene.light(block)
-        fill_shapes(shapes, scene.light_together(block), rows, boxes, found.p_galaxy, threads)
+        fill_shapes(shapes, scene.light_together(block), rows, boxes, windows, found.p_galaxy, threads)
         flags[rows] |= flags_of_pixels(scene, block, light, rows)
         sound[rows] = sound_stars(found.take(rows), flags[rows]) & np.isfinite(shapes.x_err[rows])
         stars = rows[sound[rows]]
@@ -265,11 +265,11 @@ def as_column(column, values: np.ndarray, unit: str):
 
 
 def from_network(found: Detections) -> dict[str, np.ndarray]:
-    is_galaxy, is_disk = found.p_galaxy > 0.5, found.p_disk > 0.5
+    is_galaxy = found.p_galaxy > 0.5
     values = dict(zip(("xmin", "ymin", "xmax", "ymax"), found.xyxy.T))
     values |= {"id": np.arange(1, len(found) + 1), "score": found.score, "class": np.array(CLASSES)[is_galaxy.astype(int)]}
     values |= {"p_galaxy": found.p_galaxy, "p_star": 1 - found.p_galaxy, "p_disk": found.p_disk, "p_smooth": 1 - found.p_disk}
-    return values | {"morphology": np.where(is_galaxy, np.array(MORPHOLOGIES)[is_disk.astype(int)], "")}
+    return values | {"morphology": morphologies(found.p_galaxy, found.p_disk)}
 
 
 def positions(frame: Frame, found: Detections, shapes: Shapes, usable) -> dict[str, np.ndarray]:

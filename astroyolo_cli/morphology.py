@@ -28,6 +28,11 @@ def unsure(p_galaxy: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
     return np.where((p_galaxy > 0.5) & (np.abs(p_disk - 0.5) < UNSURE), MORPHOLOGY_UNSURE, 0).astype(np.int32)
 
 
+def morphologies(p_galaxy: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
+    """(n,) words, "" for stars."""
+    return np.where(np.asarray(p_galaxy) > 0.5, np.array(MORPHOLOGIES)[(np.asarray(p_disk) > 0.5).astype(int)], "")
+
+
 def believe_shapes_alone(catalog: Table, prior_disk: float) -> None:
     """Draw p_disk of galaxies that the frame does not resolve to the prior, in place; as it is in frames whose PSF is unknown."""
     if not catalog.meta["stars"]:
@@ -36,6 +41,5 @@ def believe_shapes_alone(catalog: Table, prior_disk: float) -> None:
     told = resolved(r50, catalog.meta["star_r50"], catalog.meta["frame_fwhm"])
     p_disk = with_evidence(np.asarray(catalog["p_disk"], float), prior_disk, told).astype(np.float32)
     catalog["p_disk"], catalog["p_smooth"] = p_disk, 1 - p_disk
-    is_galaxy = np.asarray(catalog["p_galaxy"]) > 0.5
-    catalog["morphology"] = np.where(is_galaxy, np.array(MORPHOLOGIES)[(p_disk > 0.5).astype(int)], "")
+    catalog["morphology"] = morphologies(catalog["p_galaxy"], p_disk)
     catalog["flags"] |= unsure(catalog["p_galaxy"], p_disk)

@@ -11,6 +11,8 @@ from functools import cached_property
 import numpy as np
 
 from .align import PixelMap
+from .detections import centers
+from .shapes import principal_axes
 from .stamps import LARGEST, TIE, Light, Stamps, cut_out, without_foreign
 from .stretch import Background
 
@@ -97,10 +99,10 @@ def moved_ellipses(grid: PixelMap, place, a, b, theta) -> tuple[np.ndarray, ...]
     c, s = np.cos(theta), np.sin(theta)
     half = jacobian @ np.stack([np.stack([a * c, -b * s], -1), np.stack([a * s, b * c], -1)], axis=1)  # columns: the semi-axes
     xx, yy, xy = (half[:, 0] ** 2).sum(-1), (half[:, 1] ** 2).sum(-1), (half[:, 0] * half[:, 1]).sum(-1)
-    mean, difference = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    *squares, theta = principal_axes(xx, yy, xy)
     most = largest_on(grid) - 2.0
-    a, b = (np.clip(np.sqrt(np.maximum(v, 0)), 0.5, most) for v in (mean + difference, mean - difference))
-    return at, a, b, 0.5 * np.arctan2(2 * xy, xx - yy)
+    a, b = (np.clip(np.sqrt(np.maximum(v, 0)), 0.5, most) for v in squares)
+    return at, a, b, theta
 
 
 def largest_on(grid: PixelMap) -> int:
@@ -110,7 +112,7 @@ def largest_on(grid: PixelMap) -> int:
 
 def moved_boxes(grid: PixelMap, boxes: np.ndarray) -> np.ndarray:
     """(n, 4) boxes on the other grid around the ellipses that boxes on the reference's frame."""
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    at, jacobian = within_reach(*grid.at(middle))
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    at, jacobian = within_reach(*grid.at(centers(boxes)))
     half = np.sqrt(((jacobian * half[:, None, :]) ** 2).sum(axis=2))
     return np.concatenate([at - half, at + half], axis=1)

@@ -20,7 +20,7 @@ import numpy as np
 from .columns import BAD_PIXELS, BLENDED, CENTROID_FAILED, EDGE, SATURATED
 from .detections import Detections
 from .fitting import least_squares
-from .profiles import blurred_part
+from .profiles import blurred_part, core_radius
 from .shapes import Shapes, Window
 from .stamps import LARGEST, Light, Stamps, groups, total
 from .threads import spread
@@ -49,13 +49,11 @@ class Moffat:
 
     def part_within(self, radius):
         """The part of a star's light in a circle."""
-        alpha = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
-        return 1 - (1 + (radius / alpha) ** 2) ** (1 - self.beta)
+        return 1 - (1 + (radius / core_radius(self.fwhm, self.beta)) ** 2) ** (1 - self.beta)
 
     def radius_of(self, part):
         """The radius of the circle that holds this part of a star's light."""
-        alpha = self.fwhm / (2 * np.sqrt(2 ** (1 / self.beta) - 1))
-        return alpha * np.sqrt((1 - part) ** (1 / (1 - self.beta)) - 1)
+        return core_radius(self.fwhm, self.beta) * np.sqrt((1 - part) ** (1 / (1 - self.beta)) - 1)
 
 
 @dataclass(frozen=True)

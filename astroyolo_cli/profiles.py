@@ -40,12 +40,17 @@ def parts_by_size(index: float, beta: float) -> np.ndarray:
     """The same for ``RADII`` and ``SIZES``."""
     weights, sigmas = SERSIC[index]
     shares, variances = moffat_gaussians(beta)
-    alpha = 1 / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    alpha = core_radius(1.0, beta)
     part = np.zeros((len(RADII), len(SIZES)))
     for weight, sigma in zip(weights / weights.sum(), sigmas):
         blurred = (sigma * SIZES[:, None]) ** 2 + variances * alpha**2
         part += weight * -np.expm1(-0.5 * RADII[:, None, None] ** 2 / blurred) @ shares
     return part
+
+
+def core_radius(fwhm: float, beta: float) -> float:
+    """alpha of a Moffat profile."""
+    return fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
 
 
 def moffat_gaussians(beta: float) -> tuple[np.ndarray, np.ndarray]:

@@ -57,26 +57,38 @@ def window_sigmas(half: np.ndarray, p_galaxy: np.ndarray) -> np.ndarray:
 
 def star_width(boxes: np.ndarray, p_galaxy: np.ndarray) -> float:
     """FWHM in pixels that the boxes of the stars, or without stars of all, suggest."""
-    if not len(boxes):
-        return 1.0
-    sigma, stars = window_sigmas((boxes[:, 2:] - boxes[:, :2]) / 2, p_galaxy), p_galaxy < 0.5
-    return FWHM_OF_SIGMA * float(np.median(sigma[stars] if stars.any() else sigma))
+    return FWHM_OF_SIGMA * Windows.of_boxes(boxes, p_galaxy).star if len(boxes) else 1.0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What the boxes of a frame suggest before its light is looked at: ``sigma`` (n,) of each source, and that of its stars, pixels."""
+
+    sigma: np.ndarray
+    star: float
+
+    @classmethod
+    def of_boxes(cls, boxes: np.ndarray, p_galaxy: np.ndarray) -> Windows:
+        sigma, stars = window_sigmas((boxes[:, 2:] - boxes[:, :2]) / 2, p_galaxy), p_galaxy < 0.5
+        return cls(sigma, float(np.median(sigma[stars] if stars.any() else sigma)) if len(boxes) else 1.0)
 
 
 def nothing_known(n: int) -> Shapes:
     return Shapes(**{name: np.full(n, np.nan) for name in Shapes.__dataclass_fields__})
 
 
-def fill_shapes(result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarray, p_galaxy: np.ndarray, threads: int = 1) -> None:
+def fill_shapes(
+    result: Shapes, light: Light, mine: np.ndarray, boxes: np.ndarray, windows: Windows, p_galaxy: np.ndarray, threads: int = 1
+) -> None:
     """Centroids and shapes of the rows ``mine`` into ``result``; where there is no light the box gives the place and a star's size.
 
     Sources whose light goes on beyond their stamp are measured again on the next larger one: a galaxy's box ends at 8 % of its peak.
 
     Args:
-        boxes, p_galaxy: of all detections of the frame, whose stars say how wide one is.
+        boxes, windows, p_galaxy: of all detections of the frame.
     """
     middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
-    guess, narrow = window_sigmas(half, p_galaxy), NARROW * star_width(boxes, p_galaxy) / FWHM_OF_SIGMA
+    guess, narrow = windows.sigma, NARROW * windows.star
     todo, galaxies = mine[p_galaxy[mine] <= 0.5], mine[p_galaxy[mine] > 0.5]
     for number, reach in enumerate(REACH):
 
@@ -245,11 +257,17 @@ def moments(stamps: Stamps, place, near, sigma) -> tuple[np.ndarray, np.ndarray,
     mean_x, mean_y = (by_x * x).sum(1) / whole, (by_y * y).sum(1) / whole
     xx, yy = (by_x * x**2).sum(1) / whole - mean_x**2, (by_y * y**2).sum(1) / whole - mean_y**2
     xy = ((light @ x[:, :, None].astype(np.float32))[:, :, 0] * y).sum(1) / whole - mean_x * mean_y
-    mean, difference = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    *squares, theta = principal_axes(xx, yy, xy)
     least = 1 / 12  # of a single pixel
-    a, b = (np.sqrt(np.clip(v, least, None)) for v in (mean + difference, mean - difference))
+    a, b = (np.sqrt(np.clip(v, least, None)) for v in squares)
     seen = (whole > 0) & np.isfinite(a) & np.isfinite(b)
-    return np.where(seen, a, sigma), np.where(seen, b, sigma), np.where(seen, 0.5 * np.arctan2(2 * xy, xx - yy), 0.0)
+    return np.where(seen, a, sigma), np.where(seen, b, sigma), np.where(seen, theta, 0.0)
+
+
+def principal_axes(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) larger and smaller eigenvalue of the symmetric matrices ((xx, xy), (xy, yy)), and the angle of the larger one's axis."""
+    mean, difference = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return mean + difference, mean - difference, 0.5 * np.arctan2(2 * xy, xx - yy)
 
 
 def mean_of_nine(data: np.ndarray) -> np.ndarray:

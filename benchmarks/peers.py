@@ -85,7 +85,7 @@ def seen_in_r(truth: Truth, folder: Path) -> Truth:
 
 def scores_in_r(truths: list, catalogs: list) -> dict:
     """Completeness, and how well classes are told, of S/N > 20 in r."""
-    outcome = outcome_of([(t, c.take(c.score >= MIN_SCORE) if c.probable else c) for t, c in zip(truths, catalogs)], 3.0)
+    outcome = outcome_of(sure_of(truths, catalogs), 3.0)
     bright = outcome.snr > 20
     known = bright & outcome.found & np.isfinite(outcome.p_galaxy)
     table = confusion(outcome.p_galaxy[known] >= 0.5, outcome.is_galaxy[known])
@@ -99,11 +99,16 @@ def image_of(path: Path) -> Image:
         return Image(hdus[0].data.astype(float), header["SEEING"] / scale, scale, header["MAGZERO"], header["GAIN"], header["SATURATE"])
 
 
+def sure_of(truths: list, catalogs: list) -> list[tuple]:
+    """Truth and catalog of each field; of tools whose score is a probability the rows of ``MIN_SCORE`` and more."""
+    return [(t, c.take(c.score >= MIN_SCORE) if c.probable else c) for t, c in zip(truths, catalogs)]
+
+
 def tool_scores(truths: list, catalogs: list) -> dict:
     """What the page shows of one tool."""
     names = {truth.name: catalog for truth, catalog in zip(truths, catalogs)}
     scores = score_fields(truths, names, MIN_SCORE, 3.0, np.random.default_rng(0))
-    sure = [(t, c.take(c.score >= MIN_SCORE) if c.probable else c) for t, c in zip(truths, catalogs)]
+    sure = sure_of(truths, catalogs)
     outcome = outcome_of(sure, 3.0)
     bright = outcome.snr > 20
     classes = scores["star_galaxy"]

@@ -70,10 +70,15 @@ def galaxy_r50(rng: np.random.Generator, r: float) -> float:
     return float(10 ** (np.log10(2.0) - 0.1165 * (r - 18) + rng.normal(0, 0.25)))
 
 
+def r50_in_pixels(rng: np.random.Generator, settings: FieldSettings, r: float, growth: float = 1.0, most: float = 60) -> float:
+    """The same in pixels of the field, times ``growth``, from 0.2 to ``most``."""
+    return float(np.clip(growth * galaxy_r50(rng, r) / settings.pixel_scale, 0.2, most))
+
+
 def draw_galaxy(rng, settings, tint, slope: float = 0.32, growth: float = 1.0, span: tuple[float, float] = (-8, 0.9)) -> Source:
-    """The same for a galaxy, ``growth`` times as large as its magnitude asks for."""
+    """A galaxy with such a magnitude as ``draw_star`` draws, ``growth`` times as large as that asks for."""
     r = _magnitude(rng, slope, settings.limit + span[0], settings.limit + span[1])
-    r50 = float(np.clip(growth * galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 60))
+    r50 = r50_in_pixels(rng, settings, r, growth)
     return shape_galaxy(rng, settings, _place(rng, settings), r, r50, tint, rng.random() < 0.35)
 
 
@@ -97,7 +102,7 @@ def draw_companion(rng, settings, source: Source, tint) -> Source:
     r = float(min(source.mags[R] + rng.uniform(-0.5, 4.0), settings.limit + 0.5))
     if (source.kind == "star") == (rng.random() < 0.8):
         return Source(**place, mags=star_colours(rng, r) + tint, kind="star")
-    r50 = float(np.clip(galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 60))
+    r50 = r50_in_pixels(rng, settings, r)
     return shape_galaxy(rng, settings, place, r, r50, tint, rng.random() < 0.35)
 
 
@@ -124,7 +129,7 @@ def _member(rng, settings, centre, core: float, brightest: float, tint) -> Sourc
     angle = rng.uniform(0, 2 * np.pi)
     x, y = centre + radius * np.array([np.cos(angle), np.sin(angle)])
     r = _magnitude(rng, 0.25, brightest + 0.5, settings.limit + 0.5)
-    r50 = float(np.clip(galaxy_r50(rng, r) / settings.pixel_scale, 0.2, 20))
+    r50 = r50_in_pixels(rng, settings, r, most=20)
     return shape_galaxy(rng, settings, {"x": float(x), "y": float(y)}, r, r50, tint, rng.random() < 0.85)
 
 
