@@ -1,4 +1,4 @@
-"""SimOTA image by image with whole matrices of sources and cells, as it is usually written: the oracle of ours, and its rival in speed."""
+"""SimOTA without the class in its cost, image by image, whole matrices of sources and cells: the oracle of ours, its rival in speed."""
 
 import math
 
@@ -10,7 +10,7 @@ from astroyolo_cli.model.network import grid_of
 
 
 @torch.no_grad()
-def assign_by_image(boxes, objectness, classes, targets: Targets, size) -> Assignment:
+def assign_by_image(boxes, objectness, targets: Targets, size) -> Assignment:
     """The same arguments and result as ``assign``, in rows of another order."""
     corners, strides = grid_of(boxes, size)
     centers = (corners + 0.5) * strides[:, None]
@@ -18,8 +18,7 @@ def assign_by_image(boxes, objectness, classes, targets: Targets, size) -> Assig
     for image in range(len(boxes)):
         rows = (targets.image == image).nonzero().flatten()
         if len(rows):
-            logits = None if classes is None else classes[image]
-            parts.append((image, rows, *one_image(boxes[image], objectness[image], logits, targets, rows, centers, strides)))
+            parts.append((image, rows, *one_image(boxes[image], objectness[image], targets, rows, centers, strides)))
     empty = torch.zeros(0, dtype=torch.int64)
     if not parts:
         return Assignment(empty, empty, empty, torch.zeros(0))
@@ -28,17 +27,15 @@ def assign_by_image(boxes, objectness, classes, targets: Targets, size) -> Assig
     return Assignment(image, torch.cat([p[2] for p in parts]), source, torch.cat([p[4] for p in parts]))
 
 
-def one_image(boxes, objectness, logits, targets: Targets, rows, centers, strides):
+def one_image(boxes, objectness, targets: Targets, rows, centers, strides):
     """cells, sources (of this image) and IoUs of the positive cells."""
-    truth, labels = targets.boxes[rows], targets.labels[rows]
+    truth = targets.boxes[rows]
     middle = (truth[:, :2] + truth[:, 2:]) / 2
     near = (centers[None] - middle[:, None]).abs().amax(-1) < 1.5 * strides
     considered = near.any(0).nonzero().flatten()
     near = near[:, considered]
     overlap = paired_iou(boxes[considered].float()[None], truth[:, None]) * near
-    cost = -3 * torch.log(overlap + 1e-8)
-    if logits is not None:
-        cost = cost + class_cost(objectness[considered], logits[considered], labels)
+    cost = -3 * torch.log(overlap + 1e-8) - F.logsigmoid(objectness[considered].float()) / 2
     cost = torch.where(near, cost, math.inf)
     matching = torch.zeros_like(cost, dtype=torch.bool)
     for i in range(len(rows)):  # each source its k best cells
@@ -51,10 +48,3 @@ def one_image(boxes, objectness, logits, targets: Targets, rows, centers, stride
         matching[wanted.argmin(), j] = True
     mate, cell = matching.nonzero(as_tuple=True)
     return considered[cell], mate, overlap[mate, cell]
-
-
-def class_cost(objectness, logits, labels) -> torch.Tensor:
-    p = (logits.float().softmax(-1) * objectness.float().sigmoid()[:, None]).sqrt().clamp(1e-7, 1 - 1e-7)
-    p = p[None].expand(len(labels), -1, -1)
-    truth = F.one_hot(labels.clamp(min=0), p.shape[-1])[:, None].expand_as(p).float()
-    return F.binary_cross_entropy(p, truth, reduction="none").sum(-1) * (labels >= 0)[:, None]

@@ -22,23 +22,19 @@ def slow_iou(a, b):
     return overlap / max(area(a) + area(b) - overlap, 1e-9)
 
 
-def plain_simota(boxes, objectness, classes, truth, labels, levels=STRIDES):
-    """cell -> source for one image, by the words of the paper and YOLOX's rule for candidates."""
+def plain_simota(boxes, objectness, truth, levels=STRIDES):
+    """cell -> source for one image, by the words of the paper and YOLOX's rule for candidates, without the class."""
     cells = [(x, y, s) for s in levels for y in range(SIZE[0] // s) for x in range(SIZE[1] // s)]
     wishes = {}
-    for source, (box, label) in enumerate(zip(truth, labels)):
+    for source, box in enumerate(truth):
         cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         offers = []
         for cell, (x, y, s) in enumerate(cells):
             if max(abs((x + 0.5) * s - cx), abs((y + 0.5) * s - cy)) >= 1.5 * s:
                 continue
             overlap = slow_iou(boxes[cell], box)
-            p_class = np.exp(classes[cell]) / np.exp(classes[cell]).sum()
-            p = np.sqrt(p_class / (1 + math.exp(-objectness[cell])))
-            cost = 0.0
-            if label >= 0:
-                cost = -sum(math.log(p[c]) if c == label else math.log(1 - p[c]) for c in range(2))
-            offers.append((cost - 3 * math.log(overlap + 1e-8), cell, overlap))
+            p_object = 1 / (1 + math.exp(-objectness[cell]))
+            offers.append((-math.log(math.sqrt(p_object)) - 3 * math.log(overlap + 1e-8), cell, overlap))
         k = max(int(sum(sorted((o[2] for o in offers), reverse=True)[:10])), 1)
         for cost, cell, _ in sorted(offers)[:k]:
             wishes.setdefault(cell, []).append((cost, source))
@@ -52,19 +48,15 @@ def test_assignment_equals_plain_simota(seed, crowd, levels):
     rng = torch.Generator().manual_seed(seed)
     corners, strides = grid(*SIZE, levels)
     raw = torch.randn(2, len(strides), 5, generator=rng) * 0.7
-    classes = torch.randn(2, len(strides), 2, generator=rng)
     boxes = decode(raw, corners, strides)
     center = torch.rand(2 * crowd, 2, generator=rng) * torch.tensor([SIZE[1], SIZE[0]])
     half = 2 + 20 * torch.rand(2 * crowd, 2, generator=rng)
     truth = torch.cat([center - half, center + half], 1)
-    labels = torch.randint(-1, 2, (2 * crowd,), generator=rng)
     image = torch.arange(2).repeat_interleave(crowd)
-    found = assign(boxes, raw[..., 4], classes, Targets(image, truth, labels), SIZE)
+    found = assign(boxes, raw[..., 4], Targets(image, truth, torch.zeros(2 * crowd, dtype=torch.int64)), SIZE)
     for number in range(2):
         mine = image == number
-        expected = plain_simota(
-            boxes[number].tolist(), raw[number, :, 4].tolist(), classes[number].numpy(), truth[mine].tolist(), labels[mine].tolist(), levels
-        )
+        expected = plain_simota(boxes[number].tolist(), raw[number, :, 4].tolist(), truth[mine].tolist(), levels)
         here = found.image == number
         got = dict(zip(found.cell[here].tolist(), (found.source[here] - number * crowd).tolist()))
         assert got == expected
@@ -74,7 +66,7 @@ def test_no_source_gives_no_cell():
     corners, strides = grid(*SIZE)
     raw = torch.zeros(1, len(strides), 5)
     none = Targets(torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    found = assign(decode(raw, corners, strides), raw[..., 4], torch.zeros(1, len(strides), 2), none, SIZE)
+    found = assign(decode(raw, corners, strides), raw[..., 4], none, SIZE)
     assert len(found.cell) == 0
 
 
@@ -85,7 +77,7 @@ def test_every_source_in_an_empty_neighbourhood_gets_a_cell():
     boxes = decode(raw, corners, strides)
     truth = torch.tensor([[40.0, 40, 46, 46], [90, 90, 94, 94]])
     targets = Targets(torch.zeros(2, dtype=torch.int64), truth, torch.zeros(2, dtype=torch.int64))
-    found = assign(boxes, raw[..., 4], torch.zeros(1, len(strides), 2), targets, SIZE)
+    found = assign(boxes, raw[..., 4], targets, SIZE)
     assert set(found.source.tolist()) == {0, 1}
 
 
@@ -102,13 +94,11 @@ def test_assignment_equals_whole_matrices_image_by_image(seed):
         torch.cat([center - half, center + half], 1),
         torch.randint(-1, 2, (300,), generator=rng),
     )
-    classes = torch.randn(3, len(strides), 2, generator=rng)
-    for logits in (classes, None):
-        ours, plain = (
-            {(i, c): (s, o) for i, c, s, o in zip(*(part.tolist() for part in (found.image, found.cell, found.source, found.iou)))}
-            for found in (way(boxes, raw[..., 4], logits, targets, (256, 256)) for way in (assign, assign_by_image))
-        )
-        assert ours == plain and len(ours) > 200
+    ours, plain = (
+        {(i, c): (s, o) for i, c, s, o in zip(*(part.tolist() for part in (found.image, found.cell, found.source, found.iou)))}
+        for found in (way(boxes, raw[..., 4], targets, (256, 256)) for way in (assign, assign_by_image))
+    )
+    assert ours == plain and len(ours) > 200
 
 
 def test_the_surest_cell_of_each_source_whatever_their_order():

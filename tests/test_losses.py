@@ -82,5 +82,5 @@ def test_many_sources_all_count():
     truth = Targets(torch.zeros(700, dtype=torch.int64), torch.cat([center - 5, center + 5], 1), torch.zeros(700, dtype=torch.int64))
     corners, strides = grid(512, 512)
     raw = torch.zeros(1, len(strides), 5)
-    found = assign(decode(raw, corners, strides), raw[..., 4], torch.zeros(1, len(strides), 2), truth, (512, 512))
+    found = assign(decode(raw, corners, strides), raw[..., 4], truth, (512, 512))
     assert len(found.source.unique()) == 700

@@ -56,7 +56,7 @@ def heads_losses(
     boxes = decode(detection, corners, strides)
     objectness = detection[..., 4].float()
     losses = {}
-    found = assign(boxes, objectness, outputs["star_galaxy"], truth.sources, size)
+    found = assign(boxes, objectness, truth.sources, size)
     weight = truth.sources.weights()[found.source]
     count = divisor(weight.sum())
     wanted = truth.sources.boxes[found.source]
@@ -65,7 +65,7 @@ def heads_losses(
     losses["objectness"] = objectness_loss(objectness, found, cared) / count
     losses["star_galaxy"] = class_loss(outputs["star_galaxy"], truth.sources, found) / count
     losses["l1"] = (l1_loss(detection, wanted, corners, strides, found, weight) / count) * float(l1)
-    central = assign(boxes, objectness, None, truth.central, size)
+    central = assign(boxes, objectness, truth.central, size)
     morphology = class_loss(outputs["smooth_disk"], truth.central, central)
     known = truth.central.weights()[central.source].sum()
     if truth.taught_disk is not None:

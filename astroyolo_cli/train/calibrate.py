@@ -111,7 +111,7 @@ def judge_canvas(model, sample: Sample) -> Opinions:
     outputs = model(batch.images)
     corners, strides = grid_of(outputs["detection"], (SIZE, SIZE))
     objectness = outputs["detection"][..., 4]
-    found = assign(decode(outputs["detection"], corners, strides), objectness, None, batch.truth.central, (SIZE, SIZE))
+    found = assign(decode(outputs["detection"], corners, strides), objectness, batch.truth.central, (SIZE, SIZE))
     best = surest_rows(found, objectness, len(sample.labels))
     used = best[best >= 0]
     logits = outputs["smooth_disk"][0, found.cell[used]].float()

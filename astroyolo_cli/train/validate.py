@@ -55,7 +55,7 @@ def correct_classes(outputs, batch: Batch) -> dict[str, torch.Tensor]:
     objectness = outputs["detection"][..., 4]
     correct = {}
     for head, targets in (("star_galaxy", batch.truth.sources), ("smooth_disk", batch.truth.central)):
-        found = assign(boxes, objectness, None, targets, (SIZE, SIZE))
+        found = assign(boxes, objectness, targets, (SIZE, SIZE))
         best = surest_rows(found, objectness, len(targets.boxes))
         used = best[best >= 0]
         guess = outputs[head][found.image[used], found.cell[used]].argmax(-1)
