@@ -7,6 +7,7 @@ import numpy as np
 from astroyolo_cli.simulate.sky import FieldSettings, R, Source, Structure, log_uniform
 
 RED, BLUE = np.array([0.25, 0.0, -0.1]), np.array([-0.15, 0.0, 0.1])  # what old and young stars add to g, r, z
+STAR_SPAN = (-8.0, 0.7)  # r magnitudes of stars from the limit on
 
 
 def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Source]:
@@ -15,9 +16,10 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     star_part = 0.05 + 0.85 * rng.beta(1.6, 1.8)
     tint = rng.normal(0, 0.15, 3)  # filters and extinction differ between surveys
     slope, growth = rng.uniform(0.2, 0.38), float(np.exp(rng.normal(0.1, 0.2)))
-    n_stars = rng.poisson(detectable * star_part / 0.75)
+    star_slope = rng.uniform(0.1, 0.5)  # from the pole to the plane and clusters, so that faintness alone doesn't tell a galaxy
+    n_stars = rng.poisson(detectable * star_part * 10 ** (star_slope * STAR_SPAN[1]))
     n_galaxies = rng.poisson(detectable * (1 - star_part) / 0.48)
-    sources = [draw_star(rng, settings, tint) for _ in range(n_stars)]
+    sources = [draw_star(rng, settings, tint, star_slope) for _ in range(n_stars)]
     sources += [draw_galaxy(rng, settings, tint, slope, growth) for _ in range(n_galaxies)]
     sources += draw_companions(rng, settings, sources, tint)
     if rng.random() < 0.3:
@@ -51,7 +53,7 @@ def star_colours(rng: np.random.Generator, r: float) -> np.ndarray:
     return np.array([r + gr, r, r - rz]) + rng.normal(0, 0.04, 3)
 
 
-def draw_star(rng, settings, tint, slope: float = 0.18, span: tuple[float, float] = (-8, 0.7)) -> Source:
+def draw_star(rng, settings, tint, slope: float, span: tuple[float, float] = STAR_SPAN) -> Source:
     """A star whose r magnitude lies between the limit plus each end of ``span``."""
     r = _magnitude(rng, slope, settings.limit + span[0], settings.limit + span[1])
     return Source(**_place(rng, settings), mags=star_colours(rng, r) + tint, kind="star")
