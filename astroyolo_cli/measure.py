@@ -1,4 +1,4 @@
-"""The catalog of a frame. Boxes, scores and classes are the network's; this only measures.
+"""The catalog of a frame. Scores and classes are the network's, its boxes are brought to the frame's own stars; all else is measured.
 
 Positions and shapes come from all bands together (shapes.py), fluxes from each (photometry.py): two passes over the frame, block by
 block (scene.py), and between them a look at stars and empty sky all over it.
@@ -14,6 +14,7 @@ from astropy.table import Column as TableColumn
 from astropy.table import MaskedColumn, Table
 
 from .align import PixelMap
+from .boxes import in_whole_pixels, with_size_of_profile
 from .columns import (
     BAD_PIXELS,
     BLENDED,
@@ -83,11 +84,19 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
     shapes = replace(look.shapes, x_err=look.shapes.x_err * seeing.wander, y_err=look.shapes.y_err * seeing.wander)
     reference = seeing.stars[frame.reference]
     shapes = replace(shapes, fwhm=shapes.fwhm * reference.fwhm / frame_fwhm(shapes.fwhm, look.sound))
-    catalog = as_table(frame, found, look.flags, shapes, fluxes, usable)
+    catalog = as_table(frame, by_rule(frame, found, look, seeing, usable), look.flags, shapes, fluxes, usable)
     catalog.meta |= {"aperture_radius": round(seeing.radius, 4), "frame_fwhm": round(seeing.width, 4), "stars": reference.stars}
     catalog.meta["star_r50"] = round(float(reference.radius_of(0.5)), 4)
     catalog.meta["noise_scale"] = {band: round(scale, 3) for band, scale in seeing.scale.items()}
     return catalog
+
+
+def by_rule(frame: Frame, found: Detections, look: Look, seeing: Seeing, usable: np.ndarray) -> Detections:
+    """The boxes as the rule of the training fields has them, by the frame's own stars; a picture's profile is not one of light."""
+    if not frame.stretched:
+        sound = usable & np.isfinite(look.shapes.x_err) & (look.flags & SATURATED == 0)
+        found = with_size_of_profile(found, look.shapes.place, sound, seeing.stars[frame.bands[-1]], frame.shape)
+    return replace(found, xyxy=in_whole_pixels(found.xyxy))
 
 
 def sky_of_band(frame: Frame, band: str, background: Background, boxes: np.ndarray, grid: PixelMap | None) -> Background:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from . import __version__
+from .boxes import with_shared_size
 from .checksums import checksum
 from .detections import Detections, concatenate, with_prior
 from .errors import WeightsError
@@ -18,7 +19,6 @@ from .model.engine import Engine
 from .pyramid import with_large_galaxies
 from .remote import RemotePath
 from .settings import DEFAULT, DetectSettings
-from .star_boxes import with_shared_size
 from .stretch import COARSE, Background, Stretch, backgrounds, empty_sky, section_rgb
 from .threads import spread
 from .tile import Tile, keep_core, merge_seams, tiles

@@ -30,19 +30,19 @@ def rich_field(shape=(300, 400), seed=0):
 def test_the_catalog_holds_what_the_network_says_and_nothing_else():
     field = rich_field()
     assert len(detect(field, FakeEngine()).catalog) == 0
-    one = detect(field, FakeEngine([(100, 50, 120, 80)], score=0.8)).catalog
+    one = detect(field, FakeEngine([(99.5, 49.5, 120.5, 80.5)], score=0.8)).catalog
     assert len(one) == 1
     row = one[0]
-    assert [row[c] for c in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx([100, 50, 120, 80], abs=1e-3)
+    assert [row[c] for c in ("xmin", "ymin", "xmax", "ymax")] == pytest.approx([99.5, 49.5, 120.5, 80.5], abs=1e-3)
     assert row["score"] == pytest.approx(0.8, abs=1e-5)
 
 
 def test_boxes_of_each_tile_land_on_the_frame():
     """The same box in every tile: once for each tile whose core it lies in."""
     field = rich_field((600, 896))
-    catalog = detect(field, FakeEngine([(250, 250, 262, 262)]), tile=512).catalog
+    catalog = detect(field, FakeEngine([(249.8, 249.8, 262.2, 262.2)]), tile=512).catalog
     corners = sorted(zip(catalog["xmin"].tolist(), catalog["ymin"].tolist()))
-    assert corners == [(250, 250), (250, 338), (634, 250), (634, 338)]
+    assert corners == [(249.5, 249.5), (249.5, 337.5), (633.5, 249.5), (633.5, 337.5)]
 
 
 @pytest.mark.parametrize("batch", [1, 3, 50])
