@@ -40,6 +40,8 @@ def believe_shapes_alone(catalog: Table, prior_disk: float) -> None:
     r50 = np.ma.filled(np.ma.asarray(catalog["r50"], float), np.nan)
     told = resolved(r50, catalog.meta["star_r50"], catalog.meta["frame_fwhm"])
     p_disk = with_evidence(np.asarray(catalog["p_disk"], float), prior_disk, told).astype(np.float32)
-    catalog["p_disk"], catalog["p_smooth"] = p_disk, 1 - p_disk
-    catalog["morphology"] = morphologies(catalog["p_galaxy"], p_disk)
+    catalog["p_disk"][:], catalog["p_smooth"][:] = p_disk, 1 - p_disk  # the columns stay, with their UCDs and meanings
+    words = morphologies(catalog["p_galaxy"], p_disk)
+    catalog["morphology"][words != ""] = words[words != ""]
+    catalog["flags"] &= ~MORPHOLOGY_UNSURE
     catalog["flags"] |= unsure(catalog["p_galaxy"], p_disk)

@@ -356,7 +356,7 @@ def header_cards(catalog: Table):
     for number, (band, scale) in enumerate(meta.get("noise_scale", {}).items(), start=1):
         yield f"NOISESC{number}"[:8], scale, f"true over white noise in apertures, {ascii_only(band)}"
     for bit, meaning in meta.get("flag_bits", {}).items():
-        yield f"FLAG{int(bit)}", ascii_only(meaning)[:68], ""
+        yield f"FLAG{int(bit)}", ascii_only(meaning), ""
     for key, name in WORDS_MADE.items():
         if name in made:
             yield key, ascii_only(str(made[name]))[:68], ""
@@ -382,7 +382,9 @@ def write_ecsv(catalog: Table, path: Path) -> None:
 
 
 def write_votable(catalog: Table, path: Path) -> None:
+    """With UCDs and descriptions, the system of ra and dec, and what the header of a FITS catalog says as INFO."""
     from astropy.io.votable import from_table
+    from astropy.io.votable.tree import CooSys, Info
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -391,16 +393,28 @@ def write_votable(catalog: Table, path: Path) -> None:
         document = from_table(flat)
         for field in document.get_first_table().fields:
             field.ucd = catalog[field.name].meta.get("ucd") or None
+            if field.name in ("ra", "dec"):
+                field.ref = "icrs"
+        document.resources[0].coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
+        document.resources[0].infos.extend(Info(name=name, value=value) for name, value in informed(catalog))
         document.to_xml(str(path))
 
 
+def informed(catalog: Table):
+    """Names and texts of what the catalog's meta says."""
+    for key, value, comment in header_cards(catalog):
+        yield key, f"{value} ({comment})" if comment else str(value)
+    for number, line in enumerate(history(catalog), start=1):
+        yield f"HISTORY{number}", line  # names become IDs, of which there may be one each
+
+
 def write_regions(catalog: Table, path: Path) -> None:
-    """DS9 boxes, orange stars and blue galaxies; DS9 counts pixels from 1."""
+    """DS9 boxes, orange stars and light blue galaxies, which show on a dark sky; DS9 counts pixels from 1."""
     lines = ["# Region file format: DS9 version 4.1", "image"]
     for row in catalog:
         x, y = (row["xmin"] + row["xmax"]) / 2 + 1, (row["ymin"] + row["ymax"]) / 2 + 1
         width, height = row["xmax"] - row["xmin"], row["ymax"] - row["ymin"]
-        colour = "orange" if row["class"] == "star" else "blue"
+        colour = "orange" if row["class"] == "star" else "dodgerblue"
         lines.append(f"box({x:.3f},{y:.3f},{width:.3f},{height:.3f},0) # color={colour} tag={{{row['class']}}}")
     path.write_text("\n".join(lines) + "\n")
 

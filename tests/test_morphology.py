@@ -16,7 +16,10 @@ def catalog_of(own_r50, p_disk, p_galaxy=0.9, stars=20):
     n = len(r50)
     table = Table({"p_disk": np.full(n, p_disk, np.float32), "p_galaxy": np.full(n, p_galaxy, np.float32), "flags": np.zeros(n, np.int32)})
     table["r50"], table["p_smooth"] = MaskedColumn(np.nan_to_num(r50), mask=np.isnan(r50)), 1 - table["p_disk"]
-    table["morphology"] = np.array(["disk" if p_disk > 0.5 else "smooth"] * n)
+    word = "" if p_galaxy < 0.5 else "disk" if p_disk > 0.5 else "smooth"
+    table["morphology"] = MaskedColumn(np.array([word] * n, "U6"), mask=np.full(n, word == ""))
+    for name in ("p_disk", "p_smooth", "morphology"):
+        table[name].meta["ucd"] = table[name].description = f"of {name}"
     table.meta |= {"stars": stars, "star_r50": STAR_R50, "frame_fwhm": FWHM}
     return table
 
@@ -30,6 +33,13 @@ def test_what_is_not_resolved_has_about_the_prior():
     believe_shapes_alone(catalog, 0.5)
     assert catalog["p_disk"] == pytest.approx([0.555, 0.555], abs=1e-3)
     assert (catalog["flags"] & MORPHOLOGY_UNSURE > 0).all()
+
+
+def test_columns_keep_what_is_said_of_them():
+    catalog = catalog_of([0.1, 3.0], 0.9)
+    believe_shapes_alone(catalog, 0.5)
+    for name in ("p_disk", "p_smooth", "morphology"):
+        assert catalog[name].meta["ucd"] == catalog[name].description == f"of {name}"
 
 
 def test_what_is_resolved_stays():
@@ -55,7 +65,14 @@ def test_the_class_follows_the_prior_where_nothing_else_speaks():
 def test_stars_have_no_morphology_and_no_bit():
     catalog = catalog_of([0.0], 0.9, p_galaxy=0.1)
     believe_shapes_alone(catalog, 0.5)
-    assert catalog["morphology"].tolist() == [""] and not catalog["flags"].any()
+    assert catalog["morphology"].mask.all() and not catalog["flags"].any()
+
+
+def test_the_bit_goes_where_the_prior_is_sure():
+    catalog = catalog_of([0.1], 0.55)
+    catalog["flags"] |= MORPHOLOGY_UNSURE | 1
+    believe_shapes_alone(catalog, 0.8)
+    assert catalog["p_disk"][0] > 0.75 and catalog["flags"].tolist() == [1]
 
 
 def test_a_psf_that_nobody_knows_takes_nothing_away():

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.io.votable import parse
 from astropy.table import MaskedColumn, Table
 
 from astroyolo_cli import write as writing
@@ -83,9 +86,38 @@ def test_fits_has_units_meanings_flags_and_provenance(tmp_path, catalog):
     assert units["ra"] == "deg"
     number = catalog.colnames.index("ra") + 1
     assert header[f"TUCD{number}"] == "pos.eq.ra;meta.main" and "ICRS" in header[f"TCOMM{number}"]
-    assert all(header[f"FLAG{bit}"] for bit in FLAGS)
+    assert [header[f"FLAG{bit}"] for bit in FLAGS] == list(FLAGS.values())
     assert header["NSTARS"] == catalog.meta["stars"] and header["NOISESC1"] >= 1
     assert header["TILE"] == 512 and "00ff" in str(header["HISTORY"])
+
+
+def test_a_votable_says_what_a_fits_header_says(tmp_path, catalog):
+    write(catalog, tmp_path / "c.vot")
+    document = parse(tmp_path / "c.vot")
+    said = {info.name: info.value for info in document.resources[0].infos}
+    assert said["ORIGIN0"].startswith("True") and [said[f"FLAG{bit}"] for bit in FLAGS] == list(FLAGS.values())
+    assert "00ff" in said["HISTORY2"] and said["TILE"] == "512"
+    fields = {field.name: field for field in document.get_first_table().fields}
+    assert {fields[name].ref for name in ("ra", "dec")} == {"icrs"} and document.get_coosys_by_id("icrs").system == "ICRS"
+    assert [fields[column.name].ucd for column in COLUMNS] == [column.ucd for column in COLUMNS]
+
+
+@pytest.mark.skipif(shutil.which("stilts") is None, reason="no stilts in PATH")
+def test_stilts_finds_nothing_wrong_with_a_votable_and_the_same_rows_everywhere(tmp_path, catalog):
+    for ending in (".vot", ".fits", ".csv"):
+        write(catalog, tmp_path / f"c{ending}")
+    lint = subprocess.run(["stilts", "votlint", str(tmp_path / "c.vot")], capture_output=True, text=True, check=True)
+    assert lint.stdout + lint.stderr == ""
+    command = ["stilts", "tpipe", "ofmt=csv", "cmd=keepcols 'id x ra class morphology flags'"]
+    rows = {
+        ending: subprocess.run([*command, f"ifmt={kind}", f"in={tmp_path / 'c'}{ending}"], capture_output=True, text=True, check=True).stdout
+        for ending, kind in ((".vot", "votable"), (".fits", "fits"), (".csv", "csv"))
+    }
+    assert rows[".vot"] == rows[".fits"]
+    for row, other in zip(*(csv.DictReader(rows[ending].splitlines()) for ending in (".csv", ".fits"))):
+        assert float(row.pop("x")) == pytest.approx(float(other.pop("x")), abs=1e-4)
+        assert float(row.pop("ra")) == pytest.approx(float(other.pop("ra")), abs=1e-8)
+        assert row == other
 
 
 def test_ds9_counts_from_one(tmp_path, catalog):
