@@ -22,7 +22,15 @@ SIDE = 512  # of a tile
 ROUNDS = 3  # each time is the least of so many
 
 
-def run_benchmark(path: Path, side: int, bands: int, threads: int, tell: Callable[[str], None] = lambda line: None) -> dict:
+def run_benchmark(
+    path: Path,
+    side: int,
+    bands: int,
+    threads: int,
+    tell: Callable[[str], None] = lambda line: None,
+    engine: str = "auto",
+    device: str = "auto",
+) -> dict:
     """Everything measured, as plain numbers.
 
     Args:
@@ -30,14 +38,15 @@ def run_benchmark(path: Path, side: int, bands: int, threads: int, tell: Callabl
         side: of the frame, pixels.
         bands: of the frame, 1 to 3.
         tell: called with what is being timed.
+        engine, device: as ``detect`` takes them; of the engines this one alone is timed.
     """
     from .model.engine import open_engine
 
-    engine = open_engine(path, threads=threads)
-    tell(f"a frame of {side} x {side} pixels, {bands} {'band' if bands == 1 else 'bands'}, {type(engine).__name__}")
-    stages, rows = time_stages(engine, side, bands, threads)
+    opened = open_engine(path, engine, device, threads)
+    tell(f"a frame of {side} x {side} pixels, {bands} {'band' if bands == 1 else 'bands'}, {type(opened).__name__}")
+    stages, rows = time_stages(opened, side, bands, threads)
     total = sum(stages.values())
-    engines = time_engines(path, threads, tell)
+    engines = time_engines(path, threads, tell, engine, device)
     return {
         "version": __version__,
         "machine": {"system": platform.platform(), "processors": os.cpu_count(), "threads": threads or None, "numpy": np.__version__},
@@ -98,27 +107,39 @@ def stars(rng: np.random.Generator, side: int) -> np.ndarray:
     return image
 
 
-def time_engines(path: Path, threads: int, tell: Callable[[str], None]) -> list[dict]:
-    """Milliseconds a tile by engine and batch size, of every engine that is at hand and runs the file."""
+def time_engines(path: Path, threads: int, tell: Callable[[str], None], engine: str = "auto", device: str = "auto") -> list[dict]:
+    """Milliseconds a tile by engine and batch size, of every engine that is at hand and runs the file, or of the one that is named."""
     from .model.engine import ENGINES, RUNS, at_hand, open_engine
 
-    rows = []
-    for name in [name for name in ENGINES if name in RUNS.get(path.suffix.lower(), RUNS[".safetensors"])]:
+    rows, on_cpu = [], device in ("auto", "cpu")
+    able = [name for name in ENGINES if name in RUNS.get(path.suffix.lower(), RUNS[".safetensors"]) and (on_cpu or name == "torch")]
+    for name in able if engine == "auto" else [engine]:
         if not at_hand(name):
             tell(f"left out: {name}, not installed, or not for this processor")
             continue
         tell(name)
-        engine = open_engine(path, name, threads=threads)
-        rows += [{"engine": name, "batch": batch, "ms_a_tile": time_batch(engine, batch)} for batch in BATCHES]
+        opened = open_engine(path, name, device, threads)
+        batches = sorted({*BATCHES, opened.batch})
+        rows += [{"engine": name, "batch": batch, "ms_a_tile": time_batch(opened, batch)} for batch in batches]
     return rows
 
 
 def time_batch(engine, batch: int) -> float:
     """Milliseconds a tile, all lanes of the engine at work; the least of some rounds."""
-    images = np.random.default_rng(0).random((batch, 3, SIDE, SIDE), np.float32)
+    look = look_of(engine, np.random.default_rng(0).random((batch, 3, SIDE, SIDE), np.float32))
     calls, best = 2 * engine.lanes, np.inf
     for _ in range(ROUNDS + 1):  # the first is slower: what it needs is made then
         began = time.perf_counter()
-        spread(lambda _: engine(images), range(calls), engine.lanes, fewest=2)
+        spread(look, range(calls), engine.lanes, fewest=2)
         best = min(best, time.perf_counter() - began)
     return round(1000 * best / (batch * calls), 3)
+
+
+def look_of(engine, images: np.ndarray) -> Callable[[int], object]:
+    """A call of the network; on a GPU of images that are there, as those of ``detect`` are, until it has done them."""
+    if getattr(engine, "device", None) is None:
+        return lambda _: engine(images)
+    import torch
+
+    there = torch.from_numpy(images).to(engine.device)
+    return lambda _: engine(there)["detection"][0, 0, 0].item()

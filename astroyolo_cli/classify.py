@@ -159,7 +159,8 @@ def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine) -> Dete
 def spread(found: Detections, inside: np.ndarray) -> Detections:
     """One row for every position; those outside repeat nothing, as 0."""
     rows = np.cumsum(inside) - 1
-    padded = concatenate([found, Detections(*(np.zeros((1, *part.shape[1:]), part.dtype) for part in vars(found).values()))])
+    nothing = Detections(np.zeros((1, 4), np.float32), *np.zeros((3, 1), np.float32), np.zeros(1, bool))
+    padded = concatenate([found, nothing])
     return padded.take(np.where(inside, rows, len(found)))
 
 

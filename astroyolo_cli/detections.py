@@ -2,13 +2,17 @@
 
 Boxes are (n, 4) arrays x0, y0, x1, y1 in pixels; the centre of the first pixel is (0, 0), so that a box
 around the pixels 10 to 19 spans 9.5 to 19.5.
+
+The rules that make one row of several boxes work on NumPy's arrays and on PyTorch's, wherever they are.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from .arrays import as_float32, count_up, library, lower_at, order_by, raise_at, repeated, rows_where, sums_at
 
 CLASSES = ("star", "galaxy")
 MORPHOLOGIES = ("smooth", "disk")
@@ -24,6 +28,7 @@ class Detections:
         p_galaxy: (n,) float32; 1 - p_galaxy is the probability of a star.
         p_disk: (n,) float32; 1 - p_disk is the probability of a smooth galaxy, given that it is a galaxy.
         on_seam: (n,) bool, True where the box crosses the border of the core of its tile.
+        image: (n,) int, of which of several images looked at together the row is: those of different images never meet. None: of one.
     """
 
     xyxy: np.ndarray
@@ -31,6 +36,7 @@ class Detections:
     p_galaxy: np.ndarray
     p_disk: np.ndarray
     on_seam: np.ndarray
+    image: np.ndarray | None = None
 
     def __post_init__(self):
         n = len(self.xyxy)
@@ -50,19 +56,18 @@ class Detections:
 
     def take(self, rows: np.ndarray) -> Detections:
         """The rows of an index or boolean array, in its order."""
-        return Detections(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Detections(*(None if values is None else values[rows] for values in vars(self).values()))
 
     def shifted(self, dx: float, dy: float) -> Detections:
         """The same sources with ``dx``, ``dy`` added to their boxes, as from tile to frame pixels."""
-        moved = self.xyxy + np.array([dx, dy, dx, dy], np.float32)
-        return Detections(moved, self.score, self.p_galaxy, self.p_disk, self.on_seam)
+        return replace(self, xyxy=self.xyxy + np.array([dx, dy, dx, dy], np.float32))
 
     def sorted(self) -> Detections:
         """Highest score first; equal scores by y, then x, so that the order never depends on the tiling."""
         x, y, score = self.xyxy[:, 0], self.xyxy[:, 1], self.score
         if _in_order(-score, _in_order(y, _in_order(x))).all():
             return self
-        return self.take(np.lexsort((x, y, -score)))
+        return self.take(order_by(-score, y, x))
 
 
 def _in_order(values: np.ndarray, equal: np.ndarray | None = None) -> np.ndarray:
@@ -94,7 +99,8 @@ def with_evidence(p: np.ndarray, prior: float, believed: np.ndarray) -> np.ndarr
 def concatenate(parts: list[Detections]) -> Detections:
     if not parts:
         return Detections.empty()
-    return Detections(*(np.concatenate([getattr(p, name) for p in parts]) for name in Detections.__dataclass_fields__))
+    join, columns = library(parts[0].xyxy).concatenate, zip(*(vars(part).values() for part in parts))
+    return Detections(*(None if column[0] is None else join(list(column)) for column in columns))
 
 
 def centers(xyxy: np.ndarray) -> np.ndarray:
@@ -104,7 +110,8 @@ def centers(xyxy: np.ndarray) -> np.ndarray:
 
 def areas(xyxy: np.ndarray) -> np.ndarray:
     """(n,) square pixels; 0 for boxes turned inside out."""
-    return np.prod(np.clip(xyxy[:, 2:] - xyxy[:, :2], 0, None), axis=1)
+    sides = library(xyxy).clip(xyxy[:, 2:] - xyxy[:, :2], 0, None)
+    return sides[:, 0] * sides[:, 1]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -116,28 +123,41 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
-def overlapping(xyxy: np.ndarray, above: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def overlapping(xyxy, above: float = 0.0, image=None):
     """All pairs of boxes (n, 4) whose IoU is above ``above``: rows i < j, and their IoU.
 
     Along x the boxes are sorted, so that a crowd of small ones costs far less than n^2 comparisons.
+
+    Args:
+        image: (n,) int, as in ``Detections``: boxes of different images make no pair.
     """
-    order = np.argsort(xyxy[:, 0], kind="stable")
-    x0, y0, x1, y1 = np.ascontiguousarray(xyxy[order].T)
-    size, place = areas(xyxy)[order], np.arange(len(order))
+    xp = library(xyxy)
+    order = order_by(xyxy[:, 0]) if image is None else order_by(image, xyxy[:, 0])
+    x0, y0, x1, y1 = (column[order] for column in xyxy.T)
+    size, place = areas(xyxy)[order], count_up(len(order), xyxy)
     # what begins further right has less than this part of the first box's width in common with it
-    furthest = x1 - np.float32(0.999 * above) * (x1 - x0)
-    count = np.maximum(np.searchsorted(x0, furthest, "left") - place - 1, 0)
-    i = np.repeat(place, count)
-    j = np.arange(len(i)) - np.repeat(np.cumsum(count) - count, count) + i + 1
-    height = np.minimum(y1[i], y1[j]) - np.maximum(y0[i], y0[j])
-    near = np.flatnonzero(height > 0)
+    furthest = x1 - 0.999 * above * (x1 - x0)
+    start, end = (x0, furthest) if image is None else beside_each_other(x0, furthest, image[order])
+    count = xp.clip(xp.searchsorted(start, end) - place - 1, 0, None)
+    i = repeated(place, count)
+    j = count_up(len(i), i) - repeated(xp.cumsum(count, 0) - count, count) + i + 1
+    height = xp.minimum(y1[i], y1[j]) - xp.maximum(y0[i], y0[j])
+    near = rows_where(height > 0 if image is None else (height > 0) & (image[order[i]] == image[order[j]]))
     i, j = i[near], j[near]
-    common = np.clip(np.minimum(x1[i], x1[j]) - x0[j], 0, None) * height[near]
+    common = xp.clip(xp.minimum(x1[i], x1[j]) - x0[j], 0, None) * height[near]
     union = size[i] + size[j] - common
-    ratio = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    ratio = common / xp.where(union > 0, union, 1.0)
     kept = ratio > above
     i, j = order[i[kept]], order[j[kept]]
-    return np.minimum(i, j), np.maximum(i, j), ratio[kept]
+    return xp.minimum(i, j), xp.maximum(i, j), ratio[kept]
+
+
+def beside_each_other(start, end, image):
+    """The same places along x, (n,) each, every image beyond the one before; ends a little further, so that rounding parts no pair."""
+    if not len(start):
+        return start, end
+    pitch = end.max() - start.min() + 1
+    return start + image * pitch, end + image * pitch + 1e-6 * pitch * (image.max() + 1)
 
 
 def overlapping_in_strips(xyxy: np.ndarray, some: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -155,22 +175,23 @@ def overlapping_in_strips(xyxy: np.ndarray, some: int = 4000) -> tuple[np.ndarra
     return tuple(np.concatenate(pairs, axis=1))
 
 
-def leaders(n: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def leaders(n: int, first, second):
     """(n,) for each row the one that it yields to, the least of them, itself for those that stay; greedy, from row 0 on.
 
     Args:
         first, second: pairs of rows, first < second, in any order: the second yields if the first does not.
     """
-    gone, leader = np.zeros(n, bool), np.arange(n)
+    leader = count_up(n, first)
+    gone = library(first).zeros_like(leader, dtype=bool)
     one, other = first, second
     while len(one):  # each time at least the least row that is left is decided
-        may_yield = np.zeros(n, bool)
+        may_yield = library(first).zeros_like(gone)
         may_yield[other] = True
         gone[other[~may_yield[one]]] = True
         left = may_yield[one] & ~gone[one] & ~gone[other]
         one, other = one[left], other[left]
     decides = ~gone[first]
-    np.minimum.at(leader, second[decides], first[decides])
+    lower_at(leader, second[decides], first[decides])
     return leader
 
 
@@ -180,24 +201,23 @@ def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
     The AstroYOLO paper's first merging rule: it keeps the whole of an extended galaxy rather than its core.
     """
     found = found.sorted()
-    by_area = np.argsort(-areas(found.xyxy), kind="stable")
-    place = np.empty_like(by_area)  # of each row among the largest
-    place[by_area] = np.arange(len(found))
-    i, j, _ = overlapping(found.xyxy, threshold)
+    xp, by_area = library(found.xyxy), order_by(-areas(found.xyxy))
+    place = xp.empty_like(by_area)  # of each row among the largest
+    place[by_area] = count_up(len(found), by_area)
+    i, j, _ = overlapping(found.xyxy, threshold, found.image)
     one, other = place[i], place[j]
-    stays = by_area[leaders(len(found), np.minimum(one, other), np.maximum(one, other))][place]
-    score = np.zeros_like(found.score)
-    np.maximum.at(score, stays, found.score)
-    kept = Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).take(stays == np.arange(len(found)))
-    return kept.sorted()
+    stays = by_area[leaders(len(found), xp.minimum(one, other), xp.maximum(one, other))][place]
+    score = xp.zeros_like(found.score)
+    raise_at(score, stays, found.score)
+    return replace(found, score=score).take(stays == count_up(len(found), stays)).sorted()
 
 
 def suppress(found: Detections, threshold: float = 0.65) -> Detections:
     """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
     found = found.sorted()
-    i, j, _ = overlapping(found.xyxy, threshold)
+    i, j, _ = overlapping(found.xyxy, threshold, found.image)
     stays = leaders(len(found), i, j)
-    return found.take(stays == np.arange(len(found)))
+    return found.take(stays == count_up(len(found), stays))
 
 
 def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
@@ -211,17 +231,17 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
         reach: centres closer than this fraction of the smaller box's shorter side are the same.
     """
     found = found.sorted()
-    center, side = centers(found.xyxy), (found.xyxy[:, 2:] - found.xyxy[:, :2]).min(axis=1, initial=np.inf)
-    i, j, _ = overlapping(found.xyxy)
-    same = np.hypot(*(center[i] - center[j]).T) < reach * np.minimum(side[i], side[j])
+    xp, center = library(found.xyxy), centers(found.xyxy)
+    side = xp.amin(found.xyxy[:, 2:] - found.xyxy[:, :2], 1)
+    i, j, _ = overlapping(found.xyxy, image=found.image)
+    same = xp.hypot(*(center[i] - center[j]).T) < reach * xp.minimum(side[i], side[j])
     stays = leaders(len(found), i[same], j[same])
-    kept, weight = stays == np.arange(len(found)), np.bincount(stays, found.score, len(found))
+    kept, weight = stays == count_up(len(found), stays), sums_at(stays, found.score, len(found))
 
-    def mean(p: np.ndarray) -> np.ndarray:
-        return (np.bincount(stays, p * found.score, len(found))[kept] / weight[kept]).astype(np.float32)
+    def mean(p):
+        return as_float32(sums_at(stays, p * found.score, len(found))[kept] / weight[kept])
 
-    one = found.take(kept)
-    return Detections(one.xyxy, one.score, mean(found.p_galaxy), mean(found.p_disk), one.on_seam)
+    return replace(found.take(kept), p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
 
 
 def fade_overlapping(found: Detections, width: float = 0.15) -> Detections:
@@ -232,8 +252,8 @@ def fade_overlapping(found: Detections, width: float = 0.15) -> Detections:
     halves the false detections for a hundredth of the true ones.
     """
     found = found.sorted()
-    _, weaker, overlap = overlapping(found.xyxy)
-    largest = np.zeros(len(found), np.float32)
-    np.maximum.at(largest, weaker, overlap)
-    score = (found.score * np.exp(-(largest**2) / width)).astype(np.float32)
-    return Detections(found.xyxy, score, found.p_galaxy, found.p_disk, found.on_seam).sorted()
+    xp = library(found.score)
+    _, weaker, overlap = overlapping(found.xyxy, image=found.image)
+    largest = xp.zeros_like(found.score)
+    raise_at(largest, weaker, overlap)
+    return replace(found, score=found.score * xp.exp(-(largest**2) / width)).sorted()

@@ -15,7 +15,7 @@ from .checksums import checksum
 from .detections import Detections, concatenate, with_prior
 from .errors import WeightsError
 from .frame import Frame
-from .model.engine import Engine
+from .model.engine import USUAL_BATCH, Engine
 from .pyramid import with_large_galaxies
 from .remote import RemotePath
 from .settings import DEFAULT, DetectSettings
@@ -65,16 +65,11 @@ def detect(
 
 def find(frame: Frame, background: dict[str, Background], engine: Engine, settings: DetectSettings) -> Detections:
     """All sources of a frame, highest score first; boxes in frame pixels. Only detections outlive their tile."""
-    settings = settings.for_frame(frame.shape)
+    settings = settings.for_frame(frame.shape, getattr(engine, "batch", USUAL_BATCH))
     all_tiles = tiles(frame.shape, settings.tile, settings.overlap)
     groups = [all_tiles[first : first + settings.batch] for first in range(0, len(all_tiles), settings.batch)]
-    lanes = getattr(engine, "lanes", 1)
-    views_lanes = lanes if len(groups) < lanes else 1
-
-    def look(group: list[Tile]) -> list[Detections]:
-        return list(find_in_tiles(frame, background, group, engine, settings, views_lanes))
-
-    parts = [part for group in spread(look, groups, lanes if views_lanes == 1 else 1, fewest=2) for part in group]
+    look_at = find_on_device if getattr(engine, "device", None) else find_in_lanes
+    parts = [part for group in look_at(frame, background, groups, engine, settings) for part in group]
     numbers = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     found = with_shared_size(merge_seams(concatenate(parts), numbers), frame.shape)
 
@@ -100,16 +95,40 @@ def reweighted(found: Detections, priors: dict[str, float], prior_star: float | 
     return replace(found, p_galaxy=with_prior(found.p_galaxy, 1 - priors["star"], 1 - prior_star).astype(np.float32))
 
 
-def find_in_tiles(frame, background, group: list[Tile], engine: Engine, settings: DetectSettings, lanes: int) -> Iterator[Detections]:
-    """The detections that belong to each tile of a group, in frame pixels; two views of it take two of the engine's lanes."""
-    images = np.empty((len(group), 3, settings.tile, settings.tile), np.float32)
-    for tile, image in zip(group, images):
-        fill_tile(image, frame, background, tile, engine.card.stretch)
-    for tile, sure in zip(group, detections_above(engine, images, settings, lanes)):
-        yield keep_core(inside_frame(sure.shifted(tile.x, tile.y), frame.shape), tile)
+def find_in_lanes(frame, background, groups: list[list[Tile]], engine: Engine, settings: DetectSettings) -> list[list[Detections]]:
+    """The detections that belong to each tile, in frame pixels; as many groups at once as the engine has lanes.
+
+    Of fewer groups, two views of one take two of its lanes.
+    """
+    lanes = getattr(engine, "lanes", 1)
+    views_lanes = lanes if len(groups) < lanes else 1
+
+    def look(group: list[Tile]) -> list[Detections]:
+        images = np.empty((len(group), 3, settings.tile, settings.tile), np.float32)
+        for tile, image in zip(group, images):
+            fill_tile(image, frame, background, tile, engine.card.stretch)
+        return found_in(frame, group, images, engine, settings, views_lanes)
+
+    return spread(look, groups, lanes if views_lanes == 1 else 1, fewest=2)
 
 
-def detections_above(engine: Engine, images: np.ndarray, settings: DetectSettings, lanes: int = 1) -> Iterator[Detections]:
+def find_on_device(frame, background, groups: list[list[Tile]], engine: Engine, settings: DetectSettings) -> list[list[Detections]]:
+    """The same with tiles that are made and looked at where the network runs."""
+    from .model.on_device import batches
+
+    made = batches(frame, background, groups, settings.tile, engine.card.stretch, engine.device)
+    return [found_in(frame, group, images, engine, settings) for group, images in zip(groups, made)]
+
+
+def found_in(frame: Frame, group: list[Tile], images, engine: Engine, settings: DetectSettings, lanes: int = 1) -> list[Detections]:
+    """The detections of each image that belong to its tile, in frame pixels."""
+    return [
+        keep_core(inside_frame(sure.shifted(tile.x, tile.y), frame.shape), tile)
+        for tile, sure in zip(group, detections_above(engine, images, settings, lanes))
+    ]
+
+
+def detections_above(engine: Engine, images, settings: DetectSettings, lanes: int = 1) -> Iterator[Detections]:
     """The calibrated detections of each image, of the least score that counts and more."""
     from .model.decoding import calibrated, detections_of_images, least_raw_score
 

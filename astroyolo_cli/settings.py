@@ -16,8 +16,8 @@ class DetectSettings:
         max_det: most boxes looked at in each 512 x 512 pixels of a tile.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
         prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
-        batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; changes speed and memory, never
-            the catalog.
+        batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; None: as the engine does best. It
+            changes speed and memory, never the catalog.
     """
 
     tile: int | None = None
@@ -26,15 +26,15 @@ class DetectSettings:
     max_det: int = 2000
     views: int = 2
     prior_star: float | None = None
-    batch: int = 4
+    batch: int | None = None
 
-    def for_frame(self, shape: tuple[int, int]) -> DetectSettings:
-        """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it."""
+    def for_frame(self, shape: tuple[int, int], batch: int = 1) -> DetectSettings:
+        """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it; ``batch`` is the engine's."""
         from .tile import USUAL, fitting_tile
 
         tile = self.tile or fitting_tile(shape, self.overlap)
         size = (tile / USUAL) ** 2
-        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int(self.batch / size), 1))
+        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int((self.batch or batch) / size), 1))
 
 
 DEFAULT = DetectSettings()

@@ -6,12 +6,14 @@ it learned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 
+from .arrays import library
 from .errors import InputError
 from .frame import Frame
 from .masks import grown, opened
@@ -74,15 +76,15 @@ class Background:
         rows, columns = (range(*part.indices(n)) for part, n in zip((rows, columns), self.shape))
         found = np.empty((len(rows), len(columns)), np.float32)
         for y in range(0, len(rows), STRIP):
-            near_y, along_y = _mesh_weights(mesh.shape[0], self.shape[0], rows[y : y + STRIP])
+            near_y, along_y = mesh_weights(mesh.shape[0], self.shape[0], rows[y : y + STRIP])
             for x in range(0, len(columns), PIECE):
-                near_x, along_x = _mesh_weights(mesh.shape[1], self.shape[1], columns[x : x + PIECE])
+                near_x, along_x = mesh_weights(mesh.shape[1], self.shape[1], columns[x : x + PIECE])
                 found[y : y + STRIP, x : x + PIECE] = along_y @ mesh[near_y, near_x] @ along_x.T
         return found
 
     def at(self, mesh: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """The same at single pixels, (n,)."""
-        y, x = (_cell_of(cells, n, at) for cells, n, at in zip(mesh.shape, self.shape, (rows, columns)))
+        y, x = (cell_of(cells, n, at) for cells, n, at in zip(mesh.shape, self.shape, (rows, columns)))
         i, j = y.astype(int), x.astype(int)
         below, right = np.minimum(i + 1, mesh.shape[0] - 1), np.minimum(j + 1, mesh.shape[1] - 1)
         v, u = y - i, x - j
@@ -90,15 +92,15 @@ class Background:
         return (upper * (1 - v) + lower * v).astype(np.float32)
 
 
-def _cell_of(cells: int, pixels: int, at: np.ndarray) -> np.ndarray:
+def cell_of(cells: int, pixels: int, at: np.ndarray) -> np.ndarray:
     """Where pixels lie among equal cells: 0 up to the middle of the first one, cells - 1 from that of the last one on."""
     return np.clip((at + 0.5) * cells / pixels - 0.5, 0, cells - 1)
 
 
 @lru_cache(maxsize=256)
-def _mesh_weights(cells: int, pixels: int, part: range) -> tuple[slice, np.ndarray]:
+def mesh_weights(cells: int, pixels: int, part: range) -> tuple[slice, np.ndarray]:
     """The cells near a part of the pixels, and (n, near) float64 weights of linear interpolation between the middles of equal cells."""
-    position = _cell_of(cells, pixels, np.asarray(part))
+    position = cell_of(cells, pixels, np.asarray(part))
     near = slice(int(position.min(initial=cells)), int(np.ceil(position.max(initial=0))) + 1)
     distance = np.abs(position[:, None] - np.arange(near.start, near.stop)[None])
     return near, np.clip(1 - distance, 0, None)
@@ -282,36 +284,39 @@ def signal(counts: np.ndarray, background: Background, rows=slice(None), columns
     return found
 
 
-def three_channels(bands: list[np.ndarray]) -> np.ndarray:
-    """(3, H, W) from one band (thrice), two (their mean between them) or three, reddest first."""
+def three_channels(bands: list):
+    """(3, H, W) from one band (thrice), two (their mean between them) or three, reddest first; NumPy's or PyTorch's."""
+    stack = library(bands[0]).stack
     if len(bands) == 1:
-        return np.stack(bands * 3)
+        return stack(bands * 3)
     if len(bands) == 2:
-        return np.stack([bands[0], (bands[0] + bands[1]) / 2, bands[1]])
+        return stack([bands[0], (bands[0] + bands[1]) / 2, bands[1]])
     if len(bands) == 3:
-        return np.stack(bands)
+        return stack(bands)
     raise ValueError(f"one to three bands make an RGB, got {len(bands)}")
 
 
-def lupton_rgb(signals: np.ndarray, stretch: Stretch) -> np.ndarray:
+def lupton_rgb(signals, stretch: Stretch):
     """Lupton's asinh RGB: intensity compressed, colour kept (Lupton et al. 2004, PASP 116, 133).
 
     Args:
-        signals: (3, H, W), reddest first, in units of the noise, 0 on empty sky; (1, H, W) where all three are the same.
+        signals: (3, H, W) float32, reddest first, in units of the noise, 0 on empty sky; (1, H, W) where all three are the same.
+            NumPy's or PyTorch's.
 
     Returns:
         As many, float32 in [0, 1]. The same as astropy's ``make_lupton_rgb``.
     """
-    above = signals - np.float32(stretch.minimum)
+    xp = library(signals)
+    above = signals - stretch.minimum
     intensity = above.mean(axis=0) if len(above) > 1 else above[0]
     # the slope near 0 is that of astropy's LuptonAsinhStretch: a tenth of the linear image's
-    slope = np.float32(0.1 / np.arcsinh(0.1 * stretch.Q))
-    factor = intensity * np.float32(stretch.Q / stretch.stretch)
-    np.arcsinh(factor, out=factor)
+    slope = 0.1 / math.asinh(0.1 * stretch.Q)
+    factor = intensity * (stretch.Q / stretch.stretch)
+    xp.arcsinh(factor, out=factor)
     factor *= slope
-    factor /= np.where(intensity > 0, intensity, np.float32(np.inf))
-    rgb = np.maximum(above * factor, np.float32(0))
-    rgb /= np.maximum(rgb.max(axis=0), np.float32(1))
+    factor /= xp.where(intensity > 0, intensity, math.inf)
+    rgb = xp.clip(above * factor, 0, None)
+    rgb /= xp.clip(xp.amax(rgb, 0), 1, None)
     return rgb
 
 

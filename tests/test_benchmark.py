@@ -32,6 +32,26 @@ def test_numbers_for_programs(torch_alone):
     assert 0.5 * expected < result["frame"]["rows"] < 1.3 * expected
 
 
+def test_a_named_engine_alone(monkeypatch):
+    monkeypatch.setattr(benchmark, "ROUNDS", 1)
+    done = CliRunner().invoke(cli, ["benchmark", "--side", "128", "--engine", "torch", "--device", "cpu", "--json", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert {one["engine"] for one in json.loads(done.output)["engines"]} == {"torch"}
+
+
+def test_a_gpu_is_timed_with_images_that_it_holds():
+    import torch
+
+    class Gpu:
+        device, lanes = torch.device("cpu"), 1
+
+        def __call__(self, images):
+            assert isinstance(images, torch.Tensor) and images.shape == (2, 3, benchmark.SIDE, benchmark.SIDE)
+            return {"detection": images[:, 0, :, :5]}
+
+    assert benchmark.time_batch(Gpu(), 2) > 0
+
+
 def test_tables_for_people(torch_alone):
     done = CliRunner().invoke(cli, ["benchmark", "--side", "128"])
     assert done.exit_code == 0, done.output

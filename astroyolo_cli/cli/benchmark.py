@@ -2,7 +2,7 @@
 
 import click
 
-from .options import QUIET, WEIGHTS, options
+from .options import DEVICE, ENGINE, QUIET, WEIGHTS, options
 
 
 @click.command()
@@ -10,9 +10,10 @@ from .options import QUIET, WEIGHTS, options
 @click.option("--side", default=2048, show_default=True, type=click.IntRange(64, 16384), help="Of the frame that is made, pixels.")
 @click.option("--bands", default=1, show_default=True, type=click.IntRange(1, 3), help="Of that frame.")
 @click.option("--threads", default=0, show_default=True, type=click.IntRange(0), help="0: as many as the engines choose.")
+@options(ENGINE, DEVICE)
 @click.option("--json", "as_json", is_flag=True, help="Numbers for programs, on standard output.")
 @options(QUIET)
-def benchmark(weights, side, bands, threads, as_json, quiet):
+def benchmark(weights, side, bands, threads, engine, device, as_json, quiet):
     """Say how fast this machine is: a frame from disk to catalog by stages, and every installed engine by batch size.
 
     Nothing is left on disk. Engines other than torch: pip install 'astroyolo[fast]'.
@@ -21,11 +22,16 @@ def benchmark(weights, side, bands, threads, as_json, quiet):
     Examples:
       astroyolo benchmark
       astroyolo benchmark --side 4096 --bands 3 --json
+      astroyolo benchmark --side 4096 --engine torch --device cuda
     """
     from ..benchmark import run_benchmark
     from ..model.checkpoint import locate
 
-    result = run_benchmark(locate(weights), side, bands, threads, lambda line: None if quiet else click.echo(line, err=True))
+    def tell(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    result = run_benchmark(locate(weights), side, bands, threads, tell, engine, device)
     if as_json:
         import json
 

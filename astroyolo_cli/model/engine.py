@@ -1,4 +1,4 @@
-"""What runs the network: images in, raw outputs of the three heads out, both as NumPy arrays."""
+"""What runs the network: images in, raw outputs of the three heads out, as NumPy arrays or, on a GPU, as PyTorch's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from ..threads import stated, usable
 from .checkpoint import Card, load
 from .graph import INPUT, onnx_of
 
+USUAL_BATCH, BATCH_ON_GPU = 4, 32  # tiles of 512 x 512 pixels
+
 
 class Engine(Protocol):
     """A network that is ready to run.
@@ -24,18 +26,24 @@ class Engine(Protocol):
         card: what its weight file says.
         name: that of ``--engine``.
         lanes: threads that may call it at the same time, each with its part of the processors.
+        batch: tiles of 512 x 512 pixels that it does best together.
     """
 
     card: Card
     name: str
     lanes: int
+    batch: int
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """(B, 3, H, W) float32 RGB in [0, 1] to head -> (B, cells, outputs) float32."""
 
 
 class TorchEngine:
-    """PyTorch in float32, batch normalisation folded into the convolutions."""
+    """PyTorch, batch normalisation folded into the convolutions: in float32, on GPUs that have it in bfloat16.
+
+    Attributes:
+        device: the GPU to which a frame's raw counts go and from which detections come back; None on the CPU, which takes NumPy's images.
+    """
 
     name, lanes = "torch", 1
 
@@ -45,15 +53,53 @@ class TorchEngine:
         if threads:
             torch.set_num_threads(threads)
         model, self.card = load(path)
-        self.device = torch.device(best_device(device))
-        self._model = fold_batch_norm(model).to(self.device, memory_format=torch.channels_last)
+        self._runs_on = torch.device(best_device(device))
+        self.device = None if self._runs_on.type == "cpu" else self._runs_on
+        self.batch = USUAL_BATCH if self.device is None else BATCH_ON_GPU
+        self._precision = torch.bfloat16 if has_bfloat16(self._runs_on) else torch.float32
+        self._model = fold_batch_norm(model).to(self._runs_on, self._precision, memory_format=torch.channels_last)
+        self._recorded = None, None  # shape of the batches, and the network for them
 
-    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(self, images):
+        """NumPy's images as every engine; the outputs of PyTorch's stay where they are, and, on CUDA, stand until the next call.
+
+        On Apple's GPUs they do not: what decoding needs is not all there.
+        """
+        import torch
+
+        if isinstance(images, np.ndarray):
+            return in_numpy(self._network(torch.from_numpy(images)))
+        found = self._network_for(images)(images)
+        return in_numpy(found) if images.device.type == "mps" else found
+
+    def _network_for(self, images):
+        """On CUDA recorded anew for each shape, the last of which is kept."""
+        if images.device.type != "cuda":
+            return self._network
+        from .on_device import recorded
+
+        if self._recorded[0] != images.shape:
+            self._recorded = None, None  # its memory is free for the next
+            self._recorded = images.shape, recorded(self._network, images)
+        return self._recorded[1]
+
+    def _network(self, images):
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(images).to(self.device, memory_format=torch.channels_last)
-            return {head: output.float().cpu().numpy() for head, output in self._model(batch).items()}
+            batch = images.to(self._runs_on, self._precision, memory_format=torch.channels_last)
+            return {head: output.float() for head, output in self._model(batch).items()}
+
+
+def in_numpy(outputs: dict) -> dict[str, np.ndarray]:
+    return {head: output.cpu().numpy() for head, output in outputs.items()}
+
+
+def has_bfloat16(device) -> bool:
+    """Whether a device computes in it; a CPU may, but then other engines are faster."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def fold_batch_norm(model):
@@ -73,7 +119,7 @@ def fold_batch_norm(model):
 class OnnxEngine:
     """ONNX Runtime on the CPU, for weight files and what ``astroyolo export`` wrote; PyTorch is not needed."""
 
-    name = "onnxruntime"
+    name, batch = "onnxruntime", USUAL_BATCH
 
     def __init__(self, path: Path, device: str, threads: int = 0):
         runtime = imported_onnxruntime()
@@ -96,7 +142,7 @@ class OnnxEngine:
 class OpenVinoEngine:
     """OpenVINO on the CPU, for weight files and what ``astroyolo export`` wrote (.onnx or .xml); PyTorch is not needed."""
 
-    name = "openvino"
+    name, batch = "openvino", USUAL_BATCH
     precision = "f32"
 
     def __init__(self, path: Path, device: str, threads: int = 0):

@@ -15,7 +15,7 @@ from ..detections import Detections
 from ..errors import WeightsError
 from ..model.assign import Targets
 from ..model.checkpoint import load, locate
-from ..model.decoding import detections_of_tile
+from ..model.decoding import by_image, decoded
 from ..model.losses import Truth
 from .batches import Batch
 
@@ -81,10 +81,7 @@ def with_sources(truth: Truth, images: torch.Tensor, outputs: dict[str, torch.Te
         outputs: the teacher's, raw, of these images.
     """
     arrays = {head: output.cpu().numpy() for head, output in outputs.items()}
-    found = [
-        detections_of_tile({head: output[i] for head, output in arrays.items()}, tuple(size), DOUBTFUL, MOST_BOXES, {})
-        for i in range(len(images))
-    ]
+    found = by_image(decoded(arrays, tuple(size), DOUBTFUL, MOST_BOXES, {}), len(images))
     sure = targets_of(images, [one.take(one.score >= SURE) for one in found])
     doubtful = targets_of(images, [one.take(one.score < SURE) for one in found])
     has_sources = truth.has_sources.clone()
