@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+MASK_ROWS = 512  # that are worked on at once: of a huge frame a mask alone is large
+
+
+def in_strips(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray, reach: int) -> np.ndarray:
+    """(H, W) bool: a function of the image that looks ``reach`` rows around each, some rows at a time."""
+    found = np.empty(image.shape, bool)
+    for first in range(0, len(image), MASK_ROWS):
+        low, stop = max(first - reach, 0), first + MASK_ROWS
+        found[first:stop] = function(image[low : stop + reach])[first - low :][:MASK_ROWS]
+    return found
 
 
 def opened(mask: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ from .photometry import (
     star_profile,
 )
 from .scene import Block, Scene
+from .sections import forget
 from .shapes import FWHM_OF_SIGMA, Shapes, Windows, fill_shapes, nothing_known, star_width
 from .sky import sky_between
 from .stamps import Light, at_edges, ellipses, over_edges
@@ -80,7 +81,9 @@ def measure(frame: Frame, found: Detections, background: dict, fwhm: float | Non
         look = first_look(scene, found, threads)
         seeing = seeing_of(scene, look, fwhm)
         fluxes = all_fluxes(scene, found, look, seeing, threads)
-    del scene  # with the pixels that it holds: the table of a huge frame needs as much
+    del scene  # with the pixels that it and the frame hold: the table of a huge frame needs as much
+    for plane in (*frame.counts.values(), *frame.native.values(), *frame.weights.values()):
+        forget(plane)
     shapes = replace(look.shapes, x_err=look.shapes.x_err * seeing.wander, y_err=look.shapes.y_err * seeing.wander)
     reference = seeing.stars[frame.reference]
     shapes = replace(shapes, fwhm=shapes.fwhm * reference.fwhm / frame_fwhm(shapes.fwhm, look.sound))

@@ -7,6 +7,7 @@ such light costs no more than the search for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from .detections import Detections, areas, centers, concatenate, iou
 from .frame import Frame
-from .masks import most_around, opened
+from .masks import in_strips, most_around, opened
 from .stretch import COARSE, Background, Stretch, coarse_blocks, coarse_shape, empty_sky, lupton_rgb, three_channels
 
 WIDE = 96  # pixels: from this width on light is looked at as a whole; narrower sources are whole in a tile
@@ -62,18 +63,25 @@ def wide_light(signal: np.ndarray) -> list[Region]:
     """Boxes of bright light without gaps that is ``WIDE`` pixels wide, in pixels of the frame, widest first."""
     if min(signal.shape) * COARSE < WIDE:
         return []
-    bright = opened(most_around(signal > BRIGHT))
-    if not bright.any():
-        return []
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(bright)
+    bright = in_strips(lambda part: opened(most_around(part > BRIGHT)), signal, reach=3)
     boxes = [
         (x.start * COARSE - 0.5, y.start * COARSE - 0.5, x.stop * COARSE - 0.5, y.stop * COARSE - 0.5)
-        for y, x in ndimage.find_objects(labels)
+        for y, x in objects_of(bright)
         if max(y.stop - y.start, x.stop - x.start) * COARSE >= WIDE
     ]
     return sorted(boxes, key=lambda box: box[0] + box[1] - box[2] - box[3])
+
+
+def objects_of(mask: np.ndarray) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of everything that hangs together, from the first row on; one run of rows that hold anything at a time."""
+    edges = np.flatnonzero(np.diff(mask.any(axis=1), prepend=False, append=False))
+    if not len(edges):
+        return
+    from scipy import ndimage
+
+    for first, stop in zip(edges[::2].tolist(), edges[1::2].tolist()):
+        for y, x in ndimage.find_objects(ndimage.label(mask[first:stop])[0]):
+            yield slice(y.start + first, y.stop + first), x
 
 
 def unexplained(found: Detections, signal: np.ndarray, region: Region) -> float:
@@ -89,12 +97,12 @@ def unexplained(found: Detections, signal: np.ndarray, region: Region) -> float:
     boxes = boxes[(boxes[:, 2:] > [x0, y0]).all(axis=1) & (boxes[:, :2] < [x1, y1]).all(axis=1)]
     middles = (boxes + 0.5) / COARSE - 0.5  # in blocks; those whose middle lies in a box are covered
     first, last = np.ceil(middles[:, :2]).clip(0).astype(int), np.floor(middles[:, 2:]).astype(int) + 1
-    covered = np.zeros(signal.shape, bool)
-    for (left, bottom), (right, top) in zip(first, last):
-        covered[bottom:top, left:right] = True
     rows, columns = (slice(round((low + 0.5) / COARSE), round((high + 0.5) / COARSE)) for low, high in ((y0, y1), (x0, x1)))
     light = np.where(signal[rows, columns] > BRIGHT, signal[rows, columns], 0)
-    return float((light * ~covered[rows, columns]).sum() / max(light.sum(), 1e-9) / by_chance)
+    covered, here = np.zeros(light.shape, bool), [columns.start, rows.start]
+    for (left, bottom), (right, top) in zip((first - here).clip(0), (last - here).clip(0)):
+        covered[bottom:top, left:right] = True
+    return float((light * ~covered).sum() / max(light.sum(), 1e-9) / by_chance)
 
 
 def coarse_signal(counts, background: Background) -> np.ndarray:

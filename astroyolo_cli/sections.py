@@ -16,7 +16,7 @@ KEPT = 16  # blocks that are remembered: a row of tiles and what it shares with 
 
 
 class Rows:
-    """A plane made block by block of rows, the last of which are remembered.
+    """A plane made block by block of rows, the last of which are remembered; not those of what is asked of the whole plane at once.
 
     Args:
         shape: (H, W).
@@ -34,10 +34,14 @@ class Rows:
         numbers = range(wanted.start // ROWS, wanted[-1] // ROWS + 1) if len(wanted) else range(0)
         found, done = np.empty((len(wanted), len(range(*columns.indices(self.shape[1])))), np.float32), 0
         for number in numbers:  # a copy: a view would hold every block until all are read
-            part = self._block(number)[self._within(number, wanted), columns]
+            part = self._block(number, len(numbers) <= KEPT)[self._within(number, wanted), columns]
             found[done : done + len(part)] = part
             done += len(part)
         return found
+
+    def forget(self) -> None:
+        with self._lock:
+            self._blocks.clear()
 
     def _within(self, number: int, wanted: range) -> slice:
         """The rows of a block that are wanted, counted in the block."""
@@ -45,10 +49,13 @@ class Rows:
         start = wanted.start - first
         return slice(start if start >= 0 else start % wanted.step, min(wanted.stop - first, ROWS), wanted.step)
 
-    def _block(self, number: int) -> np.ndarray:
+    def _block(self, number: int, remembered: bool) -> np.ndarray:
         with self._lock:
             if number not in self._blocks:
-                self._blocks[number] = self._read(slice(number * ROWS, min((number + 1) * ROWS, self.shape[0])))
+                block = self._read(slice(number * ROWS, min((number + 1) * ROWS, self.shape[0])))
+                if not remembered:
+                    return block
+                self._blocks[number] = block
             self._blocks.move_to_end(number)
             while len(self._blocks) > KEPT:
                 self._blocks.popitem(last=False)
@@ -59,10 +66,19 @@ class Derived:
     """A plane computed from others, pixel by pixel, when it is asked for."""
 
     def __init__(self, function: Callable[..., np.ndarray], *planes):
-        self.shape, self._function, self._planes = planes[0].shape, function, planes
+        self.shape, self._function, self.planes = planes[0].shape, function, planes
 
     def __getitem__(self, section: tuple[slice, slice]) -> np.ndarray:
-        return self._function(*(plane[section] for plane in self._planes))
+        return self._function(*(plane[section] for plane in self.planes))
+
+
+def forget(plane) -> None:
+    """Frees what a plane that is read in parts remembers; it is read again where it is asked for."""
+    if isinstance(plane, Rows):
+        plane.forget()
+    elif isinstance(plane, Derived):
+        for one in plane.planes:
+            forget(one)
 
 
 def is_bad(counts: np.ndarray) -> np.ndarray:

@@ -23,30 +23,32 @@ def sky_between(background: Background, counts: np.ndarray, boxes: np.ndarray) -
     A cell of the mesh without enough such pixels is moved as the others are in the median. Follows ``a * counts + b`` exactly.
     """
     step = sample_step(counts.shape)
-    sample = counts[::step, ::step]
-    distance = nearest(boxes / step, sample.shape)
-    distance[~np.isfinite(sample)] = 0
+    shape = tuple(-(-n // step) for n in counts.shape)
+    beyond = reaches_left(boxes / step, shape)
     moved = np.full(background.sky_mesh.shape, np.nan)
-    for place, cell in mesh_cells(sample.shape, moved.shape):
-        pixels = free_pixels(sample[cell], distance[cell])
+    for (i, j), (rows, columns) in mesh_cells(shape, moved.shape):
+        if j == 0:
+            strip = counts[rows.start * step : rows.stop * step : step, ::step]
+        pixels = free_pixels(strip[:, columns], beyond[rows, columns])
         if pixels is not None:
-            moved[place] = sky_and_noise(pixels.astype(np.float64))[0] - background.sky_mesh[place]
+            moved[i, j] = sky_and_noise(pixels.astype(np.float64))[0] - background.sky_mesh[i, j]
     usual = np.nanmedian(moved) if np.isfinite(moved).any() else 0.0
     return replace(background, sky_mesh=background.sky_mesh + np.where(np.isfinite(moved), moved, usual))
 
 
-def nearest(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32: elliptical distance to the nearest detection, as far as the largest of ``REACHES``."""
-    least = np.full(shape[0] * shape[1], REACHES[0], np.float32)
+def reaches_left(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint8: how many of ``REACHES`` end before a pixel, seen from the detection that is nearest to it."""
+    least = np.full(shape[0] * shape[1], len(REACHES), np.uint8)
     for _, pixel, distance in ellipses(boxes, np.arange(len(boxes)), REACHES[0], shape):
-        np.minimum.at(least, pixel, distance)
+        np.minimum.at(least, pixel, sum((distance >= np.float32(reach)).astype(np.uint8) for reach in REACHES))
     return least.reshape(shape)
 
 
-def free_pixels(pixels: np.ndarray, distance: np.ndarray) -> np.ndarray | None:
-    """Those beyond the largest reach that leaves enough of them; None if none does."""
-    for reach in REACHES:
-        free = distance >= np.float32(reach)
+def free_pixels(pixels: np.ndarray, beyond: np.ndarray) -> np.ndarray | None:
+    """The good ones beyond the largest reach that leaves enough of them; None if none does."""
+    good = np.isfinite(pixels)
+    for number in range(len(REACHES), 0, -1):
+        free = good & (beyond >= number)
         if free.sum() >= max(LEAST * free.size, 20):
             return pixels[free]
     return None

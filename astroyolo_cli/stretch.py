@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import library
 from .errors import InputError
 from .frame import Frame
-from .masks import grown, opened
+from .masks import MASK_ROWS, grown, in_strips, opened
 from .threads import spread
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
@@ -124,7 +124,7 @@ def estimate_background(counts: np.ndarray) -> Background:
     good = np.isfinite(sample)
     if not good.any():
         raise InputError("no good pixel: all are NaN, infinite or masked; is this the image?")
-    sky, noise = sky_and_noise(thinned(sample[good]))
+    sky, noise = sky_and_noise(thinned(sample, good))
     if not noise > 0:
         raise InputError(f"constant image: all good pixels are {sky:g}, so nothing can be found; is this the image?")
     good &= ~_big_sources(counts, sky, noise, step, sample.shape)
@@ -132,9 +132,14 @@ def estimate_background(counts: np.ndarray) -> Background:
     return Background(*_meshes(sample, good, cells, (sky, noise)), counts.shape)
 
 
-def thinned(pixels: np.ndarray) -> np.ndarray:
-    """(n,) float64, evenly taken, a copy; as many as tell the sky and noise of a frame as a whole."""
-    return pixels[:: -(-len(pixels) // ENOUGH)].astype(np.float64)
+def thinned(sample: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """(n,) float64 of the good pixels, evenly taken; as many as tell the sky and noise of a frame as a whole."""
+    every, seen, taken = -(-np.count_nonzero(good) // ENOUGH), 0, []
+    for first in range(0, len(sample), MASK_ROWS):
+        pixels = sample[first : first + MASK_ROWS][good[first : first + MASK_ROWS]]
+        taken.append(pixels[-seen % every :: every])
+        seen += len(pixels)
+    return np.concatenate(taken).astype(np.float64)
 
 
 def sample_step(shape: tuple[int, int]) -> int:
@@ -199,8 +204,8 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
     height, width = (n // COARSE for n in counts.shape)
     if min(height, width) < 4:
         return np.zeros(shape, bool)
-    bright = np.nan_to_num(block_means(counts), copy=False, nan=sky) > sky + 1.5 * noise
-    big = grown(opened(bright), 3)
+    bright = np.concatenate([np.nan_to_num(strip, copy=False, nan=sky) > sky + 1.5 * noise for strip in block_means(counts)])
+    big = in_strips(lambda part: grown(opened(part), 3), bright, reach=5)
     if big.mean() > 0.7:  # more source than sky: what is called big here is the sky itself
         return np.zeros(shape, bool)
     rows = np.minimum(np.arange(shape[0]) * step // COARSE, height - 1)
@@ -208,18 +213,16 @@ def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
     return big[rows[:, None], columns[None]]
 
 
-def block_means(counts) -> np.ndarray:
-    """(H // 8, W // 8) float32: of each block of 8 x 8 pixels the mean of every fourth, as far as they are good; else NaN."""
-    means, done = np.empty(coarse_shape(counts.shape), np.float32), 0
+def block_means(counts) -> Iterator[np.ndarray]:
+    """(H // 8, W // 8) float32, some rows at a time: of each block of 8 x 8 pixels the mean of every fourth, as far as they are good; else
+    NaN."""
     for blocks in coarse_blocks(counts):
-        strip, good = means[done : done + len(blocks)], np.isfinite(blocks)
-        done += len(blocks)
+        good = np.isfinite(blocks)
         if good.all():
-            strip[:] = block_sums(blocks) / blocks[0, :, 0].size
+            yield (block_sums(blocks) / blocks[0, :, 0].size).astype(np.float32)
             continue
         number, total = block_sums(good), block_sums(np.where(good, blocks, 0))
-        strip[:] = np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0)
-    return means
+        yield np.divide(total, number, out=np.full(number.shape, np.nan), where=number > 0).astype(np.float32)
 
 
 def coarse_shape(shape: tuple[int, int]) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """How time and memory grow with the frame: python benchmarks/scale.py -o docs/sizes.json [--sides 2048,4096,8192,16384] [--compressed].
 
 A frame of noise and stars, 4096 pixels wide, is repeated to fill each side; each frame is one process, whose seconds and peak memory
-the system tells. --compressed: by tiles, as surveys ship them. Frames of 60,000 x 60,000 need 15 GB of disk, or 3 GB compressed.
+the system tells. --compressed: by tiles, as surveys ship them. --sparse: stars in every seventh such block along both axes alone, noise
+everywhere, so that pixels and not rows of the catalog rule the figures. Frames of 60,000 x 60,000 need 15 GB of disk, or 3 GB compressed.
 """
 
 import json
@@ -20,19 +21,21 @@ from speed import machine
 from astroyolo_cli.benchmark import stars
 
 BLOCK = 4096  # pixels, of the sky that is repeated
+SPARSE = 7  # blocks from one with stars to the next
 
 
 @click.command()
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--sides", default="2048,4096,8192,16384", show_default=True)
 @click.option("--compressed", is_flag=True)
+@click.option("--sparse", is_flag=True)
 @click.option("--engine", default="auto", show_default=True)
-def main(output, sides, compressed, engine):
-    figures = {"machine": machine(), "compressed": compressed, "engine": engine, "frames": []}
+def main(output, sides, compressed, sparse, engine):
+    figures = {"machine": machine(), "compressed": compressed, "sparse": sparse, "engine": engine, "frames": []}
     for side in map(int, sides.split(",")):
         with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
             path = Path(folder) / ("frame.fits.fz" if compressed else "frame.fits")
-            (write_compressed if compressed else write_plain)(path, side)
+            (write_compressed if compressed else write_plain)(path, side, SPARSE if sparse else 1)
             command = [sys.executable, "-m", "astroyolo_cli", "detect", str(path), "-o", f"{folder}/c.csv", "--quiet", "--engine", engine]
             seconds, memory = measured(command)
             rows = sum(1 for _ in open(f"{folder}/c.csv")) - 1
@@ -41,60 +44,83 @@ def main(output, sides, compressed, engine):
         click.echo(markdown(figures).splitlines()[-1])
 
 
+def noise(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((BLOCK, BLOCK), np.float32)
+
+
 def sky() -> np.ndarray:
     rng = np.random.default_rng(0)
-    return (stars(rng, BLOCK) + rng.standard_normal((BLOCK, BLOCK), np.float32)).astype(">f4")
+    return stars(rng, BLOCK) + rng.standard_normal((BLOCK, BLOCK), np.float32)
 
 
-def rows_of(block: np.ndarray, side: int):
-    """The frame's rows, some at a time."""
-    across = -(-side // BLOCK)
-    for first in range(0, side, BLOCK):
-        for start in range(0, min(BLOCK, side - first), 256):
-            stop = min(start + 256, side - first, BLOCK)
-            yield np.tile(block[start:stop], (1, across))[:, :side]
+def rows_of_blocks(side: int, every: int) -> list[np.ndarray]:
+    """(BLOCK, side) pixels of the first row of blocks, of which every so many have stars, and of the next one, which then has none."""
+    across, full = -(-side // BLOCK), sky()
+    if every == 1:
+        return [np.tile(full, (1, across))[:, :side]]
+    empty = noise(1)
+    first = np.concatenate([empty if number % every else full for number in range(across)], axis=1)
+    return [first[:, :side], np.tile(empty, (1, across))[:, :side]]
 
 
-def write_plain(path: Path, side: int) -> None:
+def kinds_of(side: int, kinds: int, every: int) -> list[int]:
+    """Which of the rows of blocks follow each other down the frame."""
+    return [min(number % every, kinds - 1) for number in range(-(-side // BLOCK))]
+
+
+def write_plain(path: Path, side: int, every: int = 1) -> None:
+    """
+    Args:
+        every: blocks from one with stars to the next.
+    """
     header = fits.Header({"SIMPLE": True, "BITPIX": -32, "NAXIS": 2, "NAXIS1": side, "NAXIS2": side, "FILTER": "r"})
-    block = sky()
+    blocks = rows_of_blocks(side, every)
     with path.open("wb") as file:
         file.write(header.tostring().encode())
-        for rows in rows_of(block, side):
-            file.write(rows.tobytes())
+        for number, kind in enumerate(kinds_of(side, len(blocks), every)):
+            for first in range(0, min(side - number * BLOCK, BLOCK), 256):
+                file.write(blocks[kind][first : min(first + 256, side - number * BLOCK)].astype(">f4").tobytes())
         file.write(b"\0" * (-file.tell() % 2880))
 
 
-def write_compressed(path: Path, side: int) -> None:
-    """A tile a row, as fpack does; those of the first block are compressed once, and follow each other as often as the side needs."""
-    made = path.with_suffix(".block")
-    block = np.tile(sky()[:side], (1, -(-side // BLOCK)))[:, :side].astype(np.float32)
+def write_compressed(path: Path, side: int, every: int = 1) -> None:
+    """A tile a row, as fpack does; each row of blocks is compressed once, and they follow each other as often as the side needs."""
+    blocks = rows_of_blocks(side, every)
+    compressed = [compressed_block(block[:side], path.with_suffix(".block")) for block in blocks]
+    kinds = kinds_of(side, len(blocks), every)
+    begin = np.cumsum([0] + [len(compressed[kind][2]) for kind in kinds])
+    header = compressed[0][0].copy()
+    rows = [in_64_bits(compressed[kind][1], header, at) for kind, at in zip(kinds, begin)]
+    width = rows[0].itemsize
+    header.update({"NAXIS1": width, "NAXIS2": side, "ZNAXIS2": side, "PCOUNT": int(begin[-1])})
+    with path.open("wb") as file:
+        file.write(fits.PrimaryHDU().header.tostring().encode() + header.tostring().encode())
+        file.write(b"".join(part.tobytes() for part in rows)[: side * width])
+        for kind in kinds:
+            file.write(compressed[kind][2])
+        file.write(b"\0" * (-file.tell() % 2880))
+
+
+def compressed_block(block: np.ndarray, made: Path) -> tuple[fits.Header, np.ndarray, bytes]:
+    """The header, the rows of the table and the heap of a compressed image."""
     fits.CompImageHDU(block, fits.Header({"FILTER": "r"}), compression_type="RICE_1", quantize_level=16).writeto(made)
     with fits.open(made, disable_image_compression=True) as hdus:
         header, rows = hdus[1].header, np.array(hdus[1].data)
         heap = made.read_bytes()[hdus[1].fileinfo()["datLoc"] + rows.nbytes :][: header["PCOUNT"]]
     made.unlink()
-    copies = -(-side // len(block))
-    rows = in_64_bits(rows, header, np.arange(copies) * len(heap)).ravel()[:side]
-    header.update({"NAXIS1": rows.itemsize, "NAXIS2": side, "ZNAXIS2": side, "PCOUNT": len(heap) * copies})
-    with path.open("wb") as file:
-        file.write(fits.PrimaryHDU().header.tostring().encode() + header.tostring().encode() + rows.tobytes())
-        for _ in range(copies):
-            file.write(heap)
-        file.write(b"\0" * (-file.tell() % 2880))
+    return header, rows, heap
 
 
-def in_64_bits(rows: np.ndarray, header: fits.Header, begin: np.ndarray) -> np.ndarray:
-    """(copies, n) rows of a compressed image's table, their streams so many bytes further on; ``header`` follows."""
+def in_64_bits(rows: np.ndarray, header: fits.Header, begin: int) -> np.ndarray:
+    """The rows of a compressed image's table, their streams so many bytes further on; ``header`` follows."""
     streams = [name for name in rows.dtype.names if rows.dtype[name].shape]
-    kinds = [(name, ">i8", 2) if name in streams else (name, rows.dtype[name]) for name in rows.dtype.names]
-    many = np.empty((len(begin), len(rows)), kinds)
+    wide = np.empty(len(rows), [(name, ">i8", 2) if name in streams else (name, rows.dtype[name]) for name in rows.dtype.names])
     for number, name in enumerate(rows.dtype.names, start=1):
-        many[name] = rows[name]
+        wide[name] = rows[name]
         if name in streams:
-            many[name][:, :, 1] += begin[:, None]
+            wide[name][:, 1] += begin
             header[f"TFORM{number}"] = header[f"TFORM{number}"].replace("P", "Q")
-    return many
+    return wide
 
 
 def measured(command: list[str]) -> tuple[float, int]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from astroyolo_cli.detections import Detections, centers, iou
 from astroyolo_cli.pyramid import (
@@ -12,6 +13,7 @@ from astroyolo_cli.pyramid import (
     coarse_frame,
     factors,
     medians_of,
+    objects_of,
     replaced,
     sorting_pairs,
     unexplained,
@@ -30,6 +32,12 @@ def disk_frame(radius=120.0, x=500, y=300, peak=6.0):
     rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
     image = peak * np.exp(-np.hypot(rows - y, columns - x) / (radius / np.log(peak / 0.5))) + rng.normal(0, 1, SHAPE)
     return make_frame({"r": image + star(SHAPE, 100, 100, 4, 1e5) + star(SHAPE, 800, 600, 4, 3e4)})
+
+
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.3, 1.0])
+def test_objects_are_those_of_the_whole_mask(part):
+    mask = np.random.default_rng(1).uniform(0, 1, (60, 20)) < part
+    assert set(map(str, objects_of(mask))) == set(map(str, ndimage.find_objects(ndimage.label(mask)[0])))
 
 
 def detections(rows) -> Detections:

@@ -50,27 +50,33 @@ def test_sizes_tell_time_a_pixel():
     assert "| 1000 x 1000 | 1,234 | 2.0 | 2.000 | 0.50 |" in markdown({"frames": frames})
 
 
-def test_frames_of_any_side_are_the_block_repeated(tmp_path):
-    import numpy as np
-    import scale
-    from astropy.io import fits
-
-    block = np.arange(scale.BLOCK**2, dtype=">f4").reshape(scale.BLOCK, scale.BLOCK)
-    rows = np.concatenate(list(scale.rows_of(block, scale.BLOCK + 300)))
-    assert rows.shape == (scale.BLOCK + 300,) * 2
-    assert np.array_equal(rows[scale.BLOCK :, scale.BLOCK :], block[:300, :300])
-    scale.write_plain(tmp_path / "f.fits", 300)
-    assert fits.getdata(tmp_path / "f.fits").shape == (300, 300)
-
-
-@pytest.mark.parametrize("side", [50, 64, 150])
-def test_a_compressed_frame_is_the_plain_one_to_a_sixteenth_of_the_noise(tmp_path, monkeypatch, side):
+@pytest.mark.parametrize("every", [1, 3])
+def test_frames_of_any_side_are_blocks_repeated(tmp_path, monkeypatch, every):
+    """All with stars, or every third along both axes."""
     import numpy as np
     import scale
     from astropy.io import fits
 
     monkeypatch.setattr(scale, "BLOCK", 64)
-    scale.write_plain(tmp_path / "f.fits", side)
-    scale.write_compressed(tmp_path / "f.fits.fz", side)
+    scale.write_plain(tmp_path / "f.fits", 4 * 64 + 20, every)
+    frame, full = fits.getdata(tmp_path / "f.fits"), scale.sky()
+    assert frame.shape == (276, 276)
+    for y in range(5):
+        for x in range(5):
+            block = frame[64 * y : 64 * y + 64, 64 * x : 64 * x + 64]
+            assert np.array_equal(block, full[: len(block), : block.shape[1]]) == (y % every == x % every == 0)
+            assert block.std() > 0.8
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("side", [50, 64, 150])
+def test_a_compressed_frame_is_the_plain_one_to_a_sixteenth_of_the_noise(tmp_path, monkeypatch, side, every):
+    import numpy as np
+    import scale
+    from astropy.io import fits
+
+    monkeypatch.setattr(scale, "BLOCK", 64)
+    scale.write_plain(tmp_path / "f.fits", side, every)
+    scale.write_compressed(tmp_path / "f.fits.fz", side, every)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["f.fits", "f.fits.fz"]
     np.testing.assert_allclose(fits.getdata(tmp_path / "f.fits.fz"), fits.getdata(tmp_path / "f.fits"), atol=1 / 16)

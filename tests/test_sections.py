@@ -50,6 +50,25 @@ def test_blocks_are_read_once_while_they_are_remembered_and_few_are():
     assert len(plane._blocks) <= sections.KEPT
 
 
+def test_what_is_asked_of_the_whole_plane_is_not_remembered():
+    plane = Rows(((sections.KEPT + 1) * ROWS, 4), lambda part: np.zeros((part.stop - part.start, 4), np.float32))
+    plane[::3, ::3]
+    assert not plane._blocks
+    plane[: sections.KEPT * ROWS, :]
+    assert len(plane._blocks) == sections.KEPT
+
+
+def test_what_is_forgotten_is_read_again():
+    whole, asked = pixels(), []
+    plane = Rows(SHAPE, lambda part: asked.append(part.start) or whole[part])
+    twice = of(np.add, plane, plane)
+    for expected in ([0], [0, 0]):
+        np.testing.assert_array_equal(twice[:20, :], 2 * whole[:20])
+        assert asked == expected
+        sections.forget(twice)
+    sections.forget(whole)
+
+
 def test_what_is_computed_from_planes_follows_them():
     whole = pixels()
     plane = Rows(SHAPE, lambda part: whole[part])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.visualization import make_lupton_rgb
 
+from astroyolo_cli import stretch
 from astroyolo_cli.errors import InputError
 from astroyolo_cli.stretch import Background, Stretch, block_means, estimate_background, lupton_rgb, sky_and_noise, three_channels
 
@@ -97,6 +98,16 @@ def test_small_images(shape):
         assert (estimate_background(image).noise > 0).all()
 
 
+@pytest.mark.parametrize("most", [7, 1000, 10**6])
+def test_a_sample_is_thinned_evenly(monkeypatch, most):
+    """As if all good pixels stood in one row."""
+    rng = np.random.default_rng(6)
+    sample = rng.normal(0, 1, (1300, 11)).astype(np.float32)
+    good = rng.random(sample.shape) < 0.7
+    monkeypatch.setattr(stretch, "ENOUGH", most)
+    np.testing.assert_array_equal(stretch.thinned(sample, good), sample[good][:: -(-good.sum() // most)])
+
+
 def test_two_bands_have_their_mean_in_green():
     red, blue = np.ones((2, 2)), np.full((2, 2), 3.0)
     np.testing.assert_array_equal(three_channels([red, blue])[:, 0, 0], [1, 2, 3])
@@ -107,7 +118,7 @@ def test_block_means_are_those_of_every_fourth_good_pixel(bad):
     rng = np.random.default_rng(1)
     counts = rng.normal(5, 1, (83, 546)).astype(np.float32)  # more rows of blocks than are read at once, and some beyond the last
     counts[rng.uniform(0, 1, counts.shape) < bad] = np.nan
-    found = block_means(np.repeat(counts, 8, axis=0))
+    found = np.concatenate(list(block_means(np.repeat(counts, 8, axis=0))))
     assert found.shape == (83, 68)
     for i, j in ((0, 0), (40, 7), (82, 67)):
         pixels = np.repeat(counts[i : i + 1, 8 * j : 8 * j + 8 : 2], 4, axis=0)
