@@ -10,9 +10,12 @@ import sys
 import numpy as np
 
 
+NUMPY = np.ndarray, np.generic  # arrays and single numbers
+
+
 def library(array):
     """The module ``numpy`` or ``torch``, whichever made the array."""
-    return np if isinstance(array, np.ndarray) else sys.modules["torch"]
+    return np if isinstance(array, NUMPY) else sys.modules["torch"]
 
 
 def count_up(n: int, like):
@@ -64,4 +67,4 @@ def sums_at(rows, values, n: int):
 
 
 def as_float32(values):
-    return values.astype(np.float32) if isinstance(values, np.ndarray) else values.float()
+    return values.astype(np.float32) if isinstance(values, NUMPY) else values.float()
