@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from astroyolo_cli import scene
 from astroyolo_cli.align import PixelMap, pixel_places
 from astroyolo_cli.columns import SATURATED
-from astroyolo_cli.detections import Detections
+from astroyolo_cli.detections import Detections, concatenate
 from astroyolo_cli.measure import measure
 from astroyolo_cli.native import moved_boxes, native_light
 from astroyolo_cli.photometry import Moffat, apertures, circles
@@ -149,7 +149,7 @@ def test_colours_of_galaxies(name, seeing):
         bands[band] = image.array + rng.normal(0, noise, image.array.shape)
     frame = two_bands(bands["r"], bands["g"], wcs)
     both = [detections(places, 7, 0.9), detections(places + APART, 7)]
-    found = Detections(*(np.concatenate([getattr(part, name) for part in both]) for name in both[0].__dataclass_fields__))
+    found = concatenate(both)
     catalog = measure(frame, found, backgrounds(frame))
     off = np.asarray(catalog["mag_g"] - catalog["mag_r"]) - 2.5 * np.log10(2)
     assert abs(np.median(off[: len(places)])) < 0.012 and np.abs(off[: len(places)]).max() < 0.05
