@@ -1,7 +1,7 @@
 """Light in apertures, and the total that it stands for.
 
 Total flux: a source called star whose Kron flux agrees has its light in 1.5 FWHM divided by the part that a star has there,
-from a Moffat profile fitted to the growth of the frame's own bright stars, band by band. All others have
+from a Moffat profile fitted to the growth of the frame's own bright stars, band by band, above a part of the light beside. All others have
 their light in an ellipse of 2.5 Kron radii times what a Sersic profile loses outside of it (``galaxy_factor``).
 
 Errors: sky noise and, where the gain is known, photons; the sky noise is scaled by the scatter of empty apertures, as the
@@ -32,11 +32,12 @@ DISK_INDEX, SMOOTH_INDEX = 1.0, 2.0  # of Sersic profiles; a smooth galaxy may h
 STAR_DOUBT, GALAXY_DOUBT = 0.1, 0.8  # standard error of the light outside of the aperture, in units of that light
 SEEING_DOUBT = 0.02  # the same of the light that another band has outside because its stars are wider
 BESIDE_DOUBT, SHARED_DOUBT = 0.6, 0.3  # the same of the light beside the aperture, and of what is shared with neighbours
+BELOW = 0.4  # part of the light beside a star's aperture that is taken from the light inside
 UNKNOWN_FWHM, UNKNOWN_BETA = 4.0, 3.5  # of the PSF where nothing can be measured
 KRON, MOST_HALVES = 2.5, 2.5  # semi-major axis of the total aperture: Kron radii, and at most so many half sides of the box
 EDGE_WIDTH = 0.8  # pixels from an aperture's edge beyond which all of a pixel is in or out: half its diagonal, and a sagitta
 FEWEST_EMPTY = 25  # places, with less of them noise is taken as white
-LEAST_SNR, MOST_STARS = 50, 50  # of stars that give the profile
+LEAST_SNR, FEWEST_STARS, MOST_STARS = 50, 5, 50  # of stars that give the profile
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Sums:
         flux, error: what is inside, its noise.
         area: of the aperture, pixels.
         beside: mean light in a pixel of the stamp's rest.
+        around: of that rest, pixels.
         neighbours: the light of foreign pixels inside, which others took the place of.
     """
 
@@ -82,6 +84,7 @@ class Sums:
     error: np.ndarray
     area: np.ndarray
     beside: np.ndarray
+    around: np.ndarray
     neighbours: np.ndarray
 
     def put(self, rows: np.ndarray, part: Sums) -> None:
@@ -99,9 +102,9 @@ def sums(stamps: Stamps, place, a, b, theta, gain: float) -> Sums:
     """The light of stamps in ellipses of semi-axes ``a``, ``b``."""
     covered = coverage(stamps, place, a, b, theta)
     flux, area = total(covered, stamps.data), covered.sum(axis=(1, 2), dtype=np.float64)
-    rest = stamps.data.sum(axis=(1, 2), dtype=np.float64) - flux
+    rest, around = stamps.data.sum(axis=(1, 2), dtype=np.float64) - flux, stamps.data.shape[1] ** 2 - area
     error = np.sqrt(area * stamps.variance + np.maximum(flux, 0) / gain)
-    return Sums(flux, error, area, rest / (stamps.data.shape[1] ** 2 - area), foreign_light(stamps, covered))
+    return Sums(flux, error, area, rest / around, around, foreign_light(stamps, covered))
 
 
 def foreign_light(stamps: Stamps, covered: np.ndarray) -> np.ndarray:
@@ -112,7 +115,7 @@ def foreign_light(stamps: Stamps, covered: np.ndarray) -> np.ndarray:
 
 def circles(light: Light, rows, place, radius: float, threads: int = 1) -> Sums:
     """The light in circles of one radius, pixels of the reference."""
-    result, size = Sums(*np.zeros((5, len(place)))), np.full(len(place), radius)
+    result, size = Sums(*np.zeros((6, len(place)))), np.full(len(place), radius)
     at, a, b, theta = light.on_pixels(place, size, size, 0 * size)
 
     def add(group) -> None:
@@ -127,7 +130,7 @@ def circles(light: Light, rows, place, radius: float, threads: int = 1) -> Sums:
 def apertures(light: Light, rows, place, radius: float, a, b, theta, threads: int = 1) -> tuple[Sums, Sums, Growth]:
     """The light in circles of one radius, in ellipses of semi-axes ``a``, ``b``, and its growth as far as these; all cut at the
     largest stamp. One stamp serves all three."""
-    small, large = (Sums(*np.zeros((5, len(place)))) for _ in range(2))
+    small, large = (Sums(*np.zeros((6, len(place)))) for _ in range(2))
     a, b = (np.clip(v, 0.5, LARGEST - 2.0) for v in (a, b))
     size = np.full(len(place), min(radius, LARGEST - 2.0))
     at, *ellipse = light.on_pixels(place, a, b, theta)
@@ -294,9 +297,13 @@ def profile_of_width(light: Light, shapes: Shapes, rows: np.ndarray, width: floa
 
 
 def brightest(flux: np.ndarray, error: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """Of the ``usual`` rows those of the most flux that stand out enough, brightest first."""
+    """Of the ``usual`` rows that stand out enough those of the most flux, brightest first: a third of them, ``FEWEST_STARS`` at least.
+
+    The brighter a star is, the less its wings are those of neighbours that were not found.
+    """
     order = np.argsort(-np.where(usual, flux, -np.inf), kind="stable")
-    return order[(usual & (flux > LEAST_SNR * error))[order]][:MOST_STARS]
+    order = order[(usual & (flux > LEAST_SNR * error))[order]]
+    return order[: np.clip(len(order) // 3, FEWEST_STARS, MOST_STARS)]
 
 
 def fluxes_of(
@@ -324,7 +331,7 @@ def fluxes_of(
     for j, band in enumerate(light):
         factor = np.where(point, as_star[band], as_galaxy * blurred[band])
         doubt = np.hypot(np.where(point, STAR_DOUBT, GALAXY_DOUBT) * (usual - 1), SEEING_DOUBT * (factor - usual))
-        used = replace(chosen(point, *inside[band][:2]), beside=inside[band][1].beside)
+        used = chosen(point, above_beside(inside[band][0], stars[band], radius), inside[band][1])
         flux[:, j], error[:, j] = used.flux * factor, error_of_total(used, factor, doubt)
     whole = flux[:, list(light).index(reference)]
     return Fluxes(flux, error, small.flux, small.error, growth.radius_of(whole / 2))
@@ -344,6 +351,18 @@ def kron_axes(shapes: Shapes, xyxy: np.ndarray, radius: float) -> tuple[np.ndarr
 def chosen(first: np.ndarray, one: Sums, other: Sums) -> Sums:
     """``one`` where ``first`` (n,) is True, else the ``other``."""
     return Sums(**{name: np.where(first, values, getattr(other, name)) for name, values in vars(one).items()})
+
+
+def above_beside(small: Sums, star: Moffat, radius: float) -> Sums:
+    """The light in circles of ``radius`` on such stars above a part of what lies beside them and is not their wings; ``beside`` is that alone.
+
+    Neighbours that were not found, and what the sky's mesh does not follow, go on below the star. A part, as the few pixels beside an
+    aperture have noise of their own.
+    """
+    within = star.part_within(radius)
+    wings = star.part_within(radius * np.sqrt(1 + small.around / small.area)) - within
+    beside = small.beside - small.flux / within * wings / small.around
+    return replace(small, flux=small.flux - BELOW * beside * small.area, beside=beside)
 
 
 def looks_like_star(found: Detections, small: Sums, kron: Sums, as_star: float) -> np.ndarray:
@@ -385,7 +404,7 @@ def part_of_galaxy(radius: np.ndarray, half_light: np.ndarray, p_disk: np.ndarra
 def galaxy_factor(size: np.ndarray, p_disk: np.ndarray) -> np.ndarray:
     """(n,) total light of a galaxy over that in its aperture, whose radius is ``size`` times that of half the light in it.
 
-    That of a Sersic profile of index 1 for a disk, 3 for a smooth galaxy, in between by the network's probability.
+    That of a Sersic profile of index 1 for a disk, 2 for a smooth galaxy, in between by the network's probability.
     An aperture of 2.5 Kron radii of an exponential disk gives 1.04, of a de Vaucouleurs profile 1.10 (Graham & Driver 2005,
     PASA 22, 118); one that noise or a small box cut short gives more.
     """
