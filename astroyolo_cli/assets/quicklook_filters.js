@@ -32,7 +32,7 @@ function kindBox(kind) {
   const number = kinds.filter((one) => one === kind).length;
   const icon = document.createElement("canvas");
   Object.assign(icon, { width: 20, height: 16 });
-  strokeBox(icon.getContext("2d"), KINDS[kind], [3, 2, 14, 12], true);
+  strokeBox(icon.getContext("2d"), KINDS[kind], [3, 2, 14, 12]);
   return labelled(checkbox("kind", kind, true), `${KINDS[kind].label} (${number})`, icon);
 }
 

@@ -5,6 +5,7 @@ const overlay = document.getElementById("overlay");
 const whole = new Image(); // the picture again, for stamps
 const tiles = new Map(); // of a picture in tiles those that stamps needed, by column and row
 const CROWD = 3000; // boxes in sight
+const SEEN_ROUND = 6; // pixels of the screen from which on a circle differs from a square
 let viewer = null;
 
 function openViewer(ready) {
@@ -82,29 +83,58 @@ function drawBoxes() {
   const [width, height, pen] = cleared(overlay);
   if (place === null) return;
   viewer.drawer.setImageSmoothingEnabled(place.k * data.reduction < 1);
-  const boxes = shown.map((i) => [kinds[i], ...boxOn(place, i)]);
-  const sight = boxes.filter(([, x, y, w, h]) => x < width && y < height && x + w > 0 && y + h > 0);
-  for (const [kind, ...box] of sight) strokeBox(pen, KINDS[kind], box, sight.length < CROWD);
+  const sight = shown.filter((i) => inSight(place, width, height, 4 * i));
+  if (sight.length < CROWD) for (const i of sight) strokeBox(pen, KINDS[kinds[i]], boxOn(place, i));
+  else strokeCrowd(pen, place, sight);
   if (selected !== null) drawSelection(pen, boxOn(place, selected));
 }
 
-function boxOn(place, i) {
+// Left, top, width and height of every box in pixels of the frame, as they are shown: found once, for all are looked at in every picture.
+const boxes = new Float64Array(4 * total);
+for (let i = 0; i < total; i++) {
   const edges = [up(cell("ymin", i)), up(cell("ymax", i))];
-  const left = place.x + place.k * (cell("xmin", i) + 0.5);
-  const top = place.y + place.k * Math.min(...edges);
-  return [left, top, place.k * (cell("xmax", i) - cell("xmin", i)), place.k * Math.abs(edges[1] - edges[0])];
+  boxes.set([cell("xmin", i) + 0.5, Math.min(...edges), cell("xmax", i) - cell("xmin", i), Math.abs(edges[1] - edges[0])], 4 * i);
 }
 
-// A dark rim below makes colours stand out on bright galaxies; crowds go without it and without dashes, in a tenth of the time.
-function strokeBox(pen, kind, [x, y, w, h], carefully) {
+function inSight({ x, y, k }, width, height, at) {
+  const left = x + k * boxes[at];
+  const top = y + k * boxes[at + 1];
+  return left < width && top < height && left + k * boxes[at + 2] > 0 && top + k * boxes[at + 3] > 0;
+}
+
+function boxOn(place, i) {
+  const [left, top, width, height] = boxes.subarray(4 * i, 4 * i + 4);
+  return [place.x + place.k * left, place.y + place.k * top, place.k * width, place.k * height];
+}
+
+// A dark rim below makes colours stand out on bright galaxies.
+function strokeBox(pen, kind, [x, y, w, h]) {
   pen.beginPath();
   if (kind.round) pen.ellipse(x + w / 2, y + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
   else pen.rect(x, y, w, h);
-  pen.setLineDash(carefully ? kind.dash : []);
-  for (const [colour, thick] of carefully ? [["#000a", 4], [kind.colour, 2]] : [[kind.colour, 1]]) {
+  pen.setLineDash(kind.dash);
+  for (const [colour, thick] of [["#000a", 4], [kind.colour, 2]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = thick;
     pen.stroke();
+  }
+}
+
+// Thousands of boxes: thin, without rims and dashes, and round only where that can be seen.
+function strokeCrowd(pen, { x, y, k }, sight) {
+  pen.setLineDash([]);
+  pen.lineWidth = 1;
+  for (const [name, kind] of Object.entries(KINDS)) {
+    pen.strokeStyle = kind.colour;
+    for (const i of sight) {
+      if (kinds[i] !== name) continue;
+      const [left, top, w, h] = [x + k * boxes[4 * i], y + k * boxes[4 * i + 1], k * boxes[4 * i + 2], k * boxes[4 * i + 3]];
+      if (kind.round && w > SEEN_ROUND) {
+        pen.beginPath();
+        pen.ellipse(left + w / 2, top + h / 2, w / 2, h / 2, 0, 0, 2 * Math.PI);
+        pen.stroke();
+      } else pen.strokeRect(left, top, w, h);
+    }
   }
 }
 
@@ -170,7 +200,7 @@ function drawStamp() {
     pen.drawImage(image, imageLeft * k - left * k, imageTop * k - top * k, image.naturalWidth * scale, image.naturalHeight * scale);
   }
   pen.filter = "none";
-  strokeBox(pen, KINDS[kinds[selected]], boxOn({ x: -left * k, y: -top * k, k }, selected), true);
+  strokeBox(pen, KINDS[kinds[selected]], boxOn({ x: -left * k, y: -top * k, k }, selected));
 }
 
 // The tiles that a square of the picture needs, those that are there already; the others draw the stamp again when they come.
