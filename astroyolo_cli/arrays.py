@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 
-
 NUMPY = np.ndarray, np.generic  # arrays and single numbers
 
 

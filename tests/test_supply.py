@@ -2,7 +2,7 @@
 
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,8 @@ def reached(wanted: list[Requirement]) -> set[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems need some packages more")
 def test_everything_that_the_tests_install_is_pinned():
+    if any(version(name) != str(pinned) for name, pinned in pins("constraints.txt").items() if name in ("astropy", "onnxruntime")):
+        pytest.skip("other versions than the pinned ones are installed, which need other packages")
     wanted = requirements(*(extra for extra in PROJECT["optional-dependencies"] if extra != "test"))
     names = {name for name in reached(wanted) if not name.startswith(("nvidia-", "triton", "cuda-"))}  # PyTorch's own, for GPUs
     assert len(names) > 20 and names <= set(pins("constraints.txt"))

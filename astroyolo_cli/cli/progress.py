@@ -15,8 +15,11 @@ def progress_bars(quiet: bool):
     @contextmanager
     def bars():
         console = Console(stderr=True)
+        if quiet or not console.is_terminal:
+            yield lambda what, total: lambda n=1: None
+            return
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as shown:
+        with Progress(*columns, console=console) as shown:
 
             def track(what: str, total: int):
                 task = shown.add_task(what, total=total)
