@@ -354,7 +354,7 @@ def chosen(first: np.ndarray, one: Sums, other: Sums) -> Sums:
 
 
 def above_beside(small: Sums, star: Moffat, radius: float) -> Sums:
-    """The light in circles of ``radius`` on such stars above a part of what lies beside them and is not their wings; ``beside`` is that alone.
+    """The light in circles of ``radius`` on such stars above a part of what lies beside them and is not their wings; ``beside``: it alone.
 
     Neighbours that were not found, and what the sky's mesh does not follow, go on below the star. A part, as the few pixels beside an
     aperture have noise of their own.
