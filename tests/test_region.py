@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from astroyolo_cli.cli import cli
+from astroyolo_cli.columns import BLENDED
 from astroyolo_cli.errors import InputError
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.read import read_field
@@ -85,7 +86,9 @@ def test_the_catalog_is_the_whole_frames_there(frame_file, tmp_path):
     mate = apart.argmin(axis=1)
     assert len(whole) > 10 and apart.min(axis=1).max() < 0.1
     assert list(part["id"]) == list(range(1, len(part) + 1)) and part["x"].min() >= 499.5 and part["x"].max() < 999.5
-    np.testing.assert_allclose(part["flux"][mate], whole["flux"], rtol=0.02)
+    same = (part["flags"][mate] & BLENDED) == (whole["flags"] & BLENDED)  # with other pixels around it a close pair may be one source
+    assert same.sum() >= len(whole) - 2
+    np.testing.assert_allclose(part["flux"][mate][same], whole["flux"][same], rtol=0.02)
     np.testing.assert_allclose(part["ra"][mate], whole["ra"], atol=1e-5)
     np.testing.assert_allclose(part["xmin"][mate], whole["xmin"], atol=1.5)
     assert part.meta["REGION"] == "500:1000,400:800"

@@ -70,7 +70,12 @@ def test_injected_light_is_added_to_the_frames_own(sky):
     same = inject(sky, np.random.default_rng(3), size=256)
     assert all(np.array_equal(added.counts[b], same.counts[b]) for b in "grz")
     mine = [r for r in added.rows if r.source.mags[1] < 90 and r.source.kind == "star" and 20 < r.source.x < 235 and 20 < r.source.y < 235]
-    brightest = min(mine, key=lambda r: r.source.mags[1])
+    light_near = [
+        sum(10 ** (-0.4 * o.source.mags[1]) for o in added.rows if np.hypot(o.source.x - r.source.x, o.source.y - r.source.y) < 25)
+        for r in mine
+    ]
+    alone = [r for r, light in zip(mine, light_near) if light < 1.05 * 10 ** (-0.4 * r.source.mags[1])]
+    brightest = min(alone, key=lambda r: r.source.mags[1])
     x, y = round(brightest.source.x), round(brightest.source.y)
     rng = np.random.default_rng(3)
     height, width = sky.counts.shape[1:]

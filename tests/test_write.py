@@ -124,7 +124,7 @@ def test_stilts_finds_nothing_wrong_with_a_votable_and_the_same_rows_everywhere(
 def test_ds9_counts_from_one(tmp_path, catalog):
     write(catalog, tmp_path / "c.reg")
     first = (tmp_path / "c.reg").read_text().splitlines()[2]
-    assert first.startswith("box(31.000,51.000,16.000,16.000,0)")  # our 30, 50
+    assert first.startswith("box(31.000,51.000,17.000,17.000,0)")  # our 30, 50, and 22 to 38
 
 
 def test_an_empty_catalog_is_written(tmp_path):
