@@ -11,15 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .detections import Detections, centers
+from .detections import MASK_BLUR, MASK_ENDS, Detections, centers
 from .photometry import Moffat
 from .profiles import core_radius
 
 SURE_STAR, SURE = 0.9, 0.5  # p_star and score of the stars that give the size
 FEWEST = 5  # of them; with less, boxes stay as they are
 ALIKE = 1.5  # times larger or smaller than that size, beyond which a box is left alone
-END = 0.005  # of the peak: where a star's mask ends
-ROUNDED = 2.0  # pixels, sigma of the blur that rounds the mask
 FEW = 2  # stars of which the profile weighs as much as the network's own size
 
 
@@ -50,8 +48,8 @@ def with_size_of_profile(found: Detections, place: np.ndarray, sound: np.ndarray
 
 def side_of_star(star: Moffat) -> float:
     """Pixels across the mask of a star; a blur of the mask draws in an edge of that curvature."""
-    radius = core_radius(star.fwhm, star.beta) * np.sqrt(END ** (-1 / star.beta) - 1)
-    return float(2 * radius - ROUNDED**2 / radius)
+    radius = core_radius(star.fwhm, star.beta) * np.sqrt(MASK_ENDS["star"] ** (-1 / star.beta) - 1)
+    return float(2 * radius - MASK_BLUR**2 / radius)
 
 
 def size_of_stars(found: Detections, shape: tuple[int, int]) -> np.ndarray | None:

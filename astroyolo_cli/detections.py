@@ -16,6 +16,8 @@ from .arrays import as_float32, count_up, library, lower_at, order_by, raise_at,
 
 CLASSES = ("star", "galaxy")
 MORPHOLOGIES = ("smooth", "disk")
+MASK_ENDS = {"star": 0.005, "galaxy": 0.08}  # of its peak: where the mask of a source in D_sg ends, whose bounds are its box
+MASK_BLUR = 2.0  # pixels, sigma of the blur that rounds the mask
 
 
 @dataclass(frozen=True)

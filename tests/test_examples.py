@@ -88,6 +88,19 @@ def test_with_pandas_selects_what_numpy_does(folder, ending):
     assert f"of {len(table)} sources" in ended.stdout
 
 
+def test_the_pandas_example_puts_the_brightest_disks_first():
+    """Without a magnitude last; the shipped field's few disks are no test of that."""
+    needs("pandas")
+    import runpy
+
+    import pandas as pd
+
+    mag = np.random.default_rng(0).permutation([*range(20), np.nan, np.nan]).astype(float)
+    catalog = pd.DataFrame({"flags": 0, "class": "galaxy", "p_disk": 0.9, "score": 0.9, "mag": mag})
+    ordered = runpy.run_path(str(EXAMPLES / "with_pandas.py"))["sure_disks"](catalog)["mag"].to_numpy()
+    np.testing.assert_array_equal(ordered, [*range(20), np.nan, np.nan])
+
+
 def pairs_by_astropy(folder) -> int:
     """How many sources of field.fits are the mutual nearest of one of r.fits, within an arcsecond."""
     from astropy.coordinates import SkyCoord

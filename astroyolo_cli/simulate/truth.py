@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from astroyolo_cli.detections import MASK_BLUR, MASK_ENDS
 from astroyolo_cli.simulate.psf import Stamp
 from astroyolo_cli.simulate.sky import BANDS, FieldSettings, Source
 
-THRESHOLD = {"star": 0.005, "galaxy": 0.08}  # of the peak: what belongs to a source's mask
 CLASS_ID = {"star": 1, "galaxy": 2}
 FAINTEST = 2.0  # sources of lower S/N are not listed
 VISIBLE = 5.0  # sources of lower S/N are listed as ignored
@@ -48,8 +48,8 @@ def signal_to_noise(stamps: list[Stamp], noise: np.ndarray) -> np.ndarray:
 
 def source_mask(data: np.ndarray, kind: str) -> np.ndarray:
     """(h, w) bool, the pixels of a source by the rule of D_sg, from its noise-free image (h, w)."""
-    over = data > THRESHOLD[kind] * data.max()
-    smooth = gaussian_filter(over.astype(np.float32), 2, mode="mirror", radius=4)
+    over = data > MASK_ENDS[kind] * data.max()
+    smooth = gaussian_filter(over.astype(np.float32), MASK_BLUR, mode="mirror", radius=4)
     mask = smooth >= 0.5
     return mask if mask.any() else over
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..detections import MASK_ENDS
 from ..stretch import Stretch, lupton_rgb, three_channels
 from .samples import SIZE, Field, Sample
 
@@ -171,7 +172,7 @@ def blurred_boxes(boxes: np.ndarray, sigma: float, labels: np.ndarray, size: int
 
     Their edge lies at 0.5 % or 8 % of the peak.
     """
-    grow = sigma * np.sqrt(2 * np.log(1 / np.where(labels == 0, 0.005, 0.08)))[:, None]
+    grow = sigma * np.sqrt(2 * np.log(1 / np.where(labels == 0, MASK_ENDS["star"], MASK_ENDS["galaxy"])))[:, None]
     center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     larger = np.hypot(half, grow) * (half > 0)
     return np.clip(np.concatenate([center - larger, center + larger], 1), -0.5, size - 0.5).astype(np.float32)

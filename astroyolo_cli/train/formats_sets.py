@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from ..apart import read_apart
 from ..compressed import check_compressed, must_be_apart
+from ..detections import MASK_BLUR, MASK_ENDS
 from ..errors import InputError, reason_of
 from ..inputs import FieldInput
 from ..read import BROKEN_FILE
@@ -157,9 +158,9 @@ def mask_box(alone: np.ndarray, is_star: bool) -> np.ndarray | None:
     peak = alone.max(initial=0)
     if not peak > 0:
         return None
-    above = alone / peak > (0.005 if is_star else 0.08)
+    above = alone / peak > MASK_ENDS["star" if is_star else "galaxy"]
     window, (left, low) = around(above)
-    blurred = ndimage.gaussian_filter(window.astype(np.float64), 2, truncate=2, mode="constant")
+    blurred = ndimage.gaussian_filter(window.astype(np.float64), MASK_BLUR, truncate=2, mode="constant")
     kept = blurred >= 0.5
     rows, columns = np.nonzero(kept if kept.any() else window)
     edges = columns.min() + left - 0.5, rows.min() + low - 0.5, columns.max() + left + 0.5, rows.max() + low + 0.5
