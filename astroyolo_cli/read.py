@@ -20,6 +20,7 @@ from .compressed import check_compressed, must_be_apart
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import DISPLAY_BANDS, Frame
 from .inputs import FieldInput, resolve
+from .memory import return_large_arrays
 from .region import Cut, Region, cut_header
 from .remote import RemotePath
 from .sections import Rows, blanked, is_bad, of, strips
@@ -91,7 +92,7 @@ def read_field(
         frame = with_weights(frame, read_like(weight_map, frame.shape, in_parts, cut), weight_type)
     if mask:
         frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, in_parts, cut)))
-    if not any(np.isfinite(strip).any() for counts in frame.counts.values() for strip in strips(counts, 1024)):
+    if not any(np.isfinite(strip).any() for counts in frame.counts.values() for strip in strips(counts)):
         raise InputError(
             f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
         )
@@ -225,7 +226,7 @@ def as_counts(data: np.ndarray) -> np.ndarray:
         data = np.array(data, np.float32)
     elif not data.dtype.isnative:
         data = data.byteswap(inplace=True).view(np.float32)
-    for strip in strips(data, 128):
+    for strip in strips(data):
         bad = ~np.isfinite(strip)
         if bad.any():
             strip[bad] = np.nan
@@ -245,6 +246,7 @@ def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
     Raises (when it is read):
         InputError: for a file that is broken there.
     """
+    return_large_arrays()
     hdus = fits.open(for_libraries(path), memmap=False, lazy_load_hdus=True)
 
     def read(rows: slice) -> np.ndarray:
@@ -356,7 +358,7 @@ def lies_in_areas(value: float, counts: np.ndarray | Rows) -> bool:
     """Whether most pixels that hold the value have a next one, along x or along y, that does."""
     number, along_x, along_y = 0, 0, 0
     above = np.zeros(counts.shape[1], bool)
-    for strip in strips(counts, 1024):
+    for strip in strips(counts):
         filled = strip == value
         number += filled.sum()
         along_x += (filled[:, 1:] & filled[:, :-1]).sum()

@@ -19,8 +19,9 @@ from .stamps import LARGEST, OWN, STRIP_ROWS, Light, Stamps, all_bands, owners
 from .stretch import Background
 from .threads import spread
 
-MOST = 24_000_000  # pixels of all bands that a block of a frame read in parts has with its margin
-MOST_WHOLE = 64_000_000  # the same of a frame that is in memory: few blocks, whose margins are measured twice, cost less
+MOST = 48_000_000  # numbers that are held of a block, with its margin, of a frame read in parts
+BESIDE = 3  # of them a pixel beside its bands: counts while they are read, whose it is, all bands together
+MOST_WHOLE = 64_000_000  # pixels of all bands of a block of a frame that is in memory: few blocks, whose margins are measured twice, cost less
 LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 
@@ -103,9 +104,10 @@ class Scene:
     ):
         self.threads, self.frame, self.sky, self.boxes, self.usable, self.grids = threads, frame, sky, boxes, usable, grids
         whole = all(isinstance(counts, np.ndarray) for counts in frame.counts.values())
-        most = (MOST_WHOLE, np.inf) if whole else (MOST, (KEPT - 1) * ROWS)
         finer = [grid.area() for grid in grids.values()]
-        self.blocks = blocks_of(frame.shape, len(frame.bands) + sum(finer), *most)
+        bands = len(frame.bands) + sum(finer)
+        most = (MOST_WHOLE, np.inf) if whole else (MOST * bands / (bands + BESIDE), (KEPT - 1) * ROWS)
+        self.blocks = blocks_of(frame.shape, bands, *most)
         self._around = max([1.0] + [1.5 / np.sqrt(area) for area in finer])  # pixels of the reference in one of a band, and to its corners
         self._kept: tuple[Block | None, dict[str, Light]] = (None, {})
         self._kept_together: tuple[Block | None, Light | None] = (None, None)

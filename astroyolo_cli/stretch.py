@@ -17,6 +17,7 @@ from .arrays import library
 from .errors import InputError
 from .frame import Frame
 from .masks import MASK_ROWS, grown, in_strips, opened
+from .sections import forget
 from .threads import spread
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
@@ -242,6 +243,7 @@ def coarse_blocks(counts, strip: int = 64) -> Iterator[np.ndarray]:
     for first in range(0, rows, strip):
         last = min(first + strip, rows)
         half = counts[first * COARSE : last * COARSE : 2, : columns * COARSE : 2]
+        forget(counts)
         yield half.reshape(last - first, COARSE // 2, columns, COARSE // 2)
 
 
