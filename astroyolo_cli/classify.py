@@ -20,7 +20,8 @@ from .frame import Frame
 from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
 from .measure import as_column, from_network, to_sky
 from .morphology import unsure
-from .read import PICTURES, read_field
+from .pictures import PICTURES
+from .read import read_field
 from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
 

@@ -15,26 +15,22 @@ from astropy.wcs import WCS
 
 from .align import align, pixel_places, same_grid
 from .apart import read_apart
-from .claims import check_claims, is_packed, unpacked
+from .claims import check_claims, is_packed
 from .compressed import check_compressed, must_be_apart
-from .errors import AstroYOLOWarning, InputError, reason_of
-from .frame import DISPLAY_BANDS, Frame
+from .errors import AstroYOLOWarning, InputError
+from .files import BROKEN_FILE, check_file, for_libraries, unreadable
+from .fill import without_fill
+from .frame import Frame
 from .inputs import FieldInput, resolve
 from .memory import return_large_arrays
+from .pictures import PICTURES, read_picture
 from .region import Cut, Region, cut_header
-from .remote import RemotePath
 from .sections import Rows, blanked, is_bad, of, strips
 
 __all__ = ["FieldInput", "read_field", "resolve"]
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-PICTURE_FORMATS = ("PNG", "JPEG", "TIFF")  # of the many that Pillow knows
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
 LARGE = 64_000_000  # pixels of a plane, from which it may be read in parts
-MOST_SAMPLED = 1_000_000  # pixels among which a fill value is looked for
-FILL = 0.01  # a value repeated exactly over more than this part of the frame is a fill value
-NEIGHBOURS = 0.5  # part of a fill value's pixels whose next pixel, along x or along y, holds it too, at least
-BROKEN_FILE = (Exception,)  # astropy, cfitsio, Pillow and the decompressors raise many kinds; each means the same
 
 
 @dataclass(frozen=True)
@@ -200,11 +196,6 @@ def opened(path: Path):
             raise unreadable(path, note.message)
 
 
-def for_libraries(path: Path | RemotePath):
-    """What astropy and Pillow open."""
-    return unpacked(path) if isinstance(path, RemotePath) else path
-
-
 def readable(header: fits.Header) -> fits.Header:
     """A copy without the cards that cannot be read, whatever asks for them later."""
     kept = header.copy()
@@ -262,24 +253,6 @@ def rows_of(path: Path, number: int, window: tuple[slice, slice]) -> Rows:
     return plane
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, MemoryError):
-        return InputError(f"{path}: does not fit into memory ({reason_of(error)}); use a machine with more, or a part of the frame")
-    return InputError(f"{path}: not a readable FITS image ({reason_of(error)}); fetch it again, or check with fitsverify")
-
-
-def check_file(path: Path) -> None:
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; check the path")
-        if not path.is_file():
-            raise InputError(f"{path}: not a regular file; name a file")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: empty file; fetch it again")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be reached ({error.strerror or reason_of(error)})") from error
-
-
 def chosen_hdu(hdus: fits.HDUList, path: Path, hdu: str | None):
     """The named HDU, else the first that holds an image of two axes or more."""
     if hdu is not None:
@@ -321,50 +294,6 @@ def squeezed(data: np.ndarray, path: Path) -> np.ndarray:
     if data.ndim > 3:
         raise InputError(f"{path}: {data.ndim} axes {data.shape}, must be an image or a cube of bands")
     return data
-
-
-def without_fill(counts: np.ndarray | Rows):
-    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that."""
-    value = fill_value(counts)
-    return counts if value is None else of(partial(without_value, value), counts)
-
-
-def without_value(value: float, counts: np.ndarray) -> np.ndarray:
-    return np.where(counts == value, np.float32(np.nan), counts)
-
-
-def fill_value(counts: np.ndarray | Rows) -> float | None:
-    """The value that stands where there is no signal, if there is one.
-
-    Coarse integers repeat too, but then many values do; and what compression sets to 0 here and there lies scattered, while a fill
-    value lies in areas.
-    """
-    pixels = counts.shape[0] * counts.shape[1]
-    step = max(3, int(np.ceil(np.sqrt(pixels / MOST_SAMPLED)))) if pixels > 10_000 else 1
-    sample = counts[::step, ::step]
-    values, number = np.unique(sample[np.isfinite(sample)], return_counts=True)
-    if len(values) < 3:
-        return None
-    common = number.argmax()
-    if number[common] <= FILL * sample.size:
-        return None
-    others = np.delete(number, common)
-    if others.max() * 5 > number[common]:  # many values repeat: the counts are quantised
-        return None
-    return values[common] if lies_in_areas(values[common], counts) else None
-
-
-def lies_in_areas(value: float, counts: np.ndarray | Rows) -> bool:
-    """Whether most pixels that hold the value have a next one, along x or along y, that does."""
-    number, along_x, along_y = 0, 0, 0
-    above = np.zeros(counts.shape[1], bool)
-    for strip in strips(counts):
-        filled = strip == value
-        number += filled.sum()
-        along_x += (filled[:, 1:] & filled[:, :-1]).sum()
-        along_y += (filled[1:] & filled[:-1]).sum() + (filled[0] & above).sum()
-        above = filled[-1]
-    return max(along_x, along_y) > NEIGHBOURS * number
 
 
 def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) -> Frame:
@@ -522,52 +451,3 @@ def with_mask(frame: Frame, masked) -> Frame:
 def without_pixels(frame: Frame, bad) -> Frame:
     counts = {band: of(blanked, c, bad) for band, c in frame.counts.items()}
     return replace(frame, counts=counts, bad={band: of(is_bad, c) for band, c in counts.items()})
-
-
-def read_picture(path: Path, region: Region | None = None) -> Frame:
-    """A PNG, JPEG or TIFF, already stretched: 0 to 1, rows as stored, alpha dropped."""
-    from PIL import Image
-
-    check_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(for_libraries(path), formats=PICTURE_FORMATS) as image:
-                check_covered(image)
-                pixels = np.asarray(plain_mode(image))
-    except (*BROKEN_FILE, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not a readable picture ({reason}); fetch it again, or use FITS") from error
-    values = scaled(pixels, path)
-    planes = [values] * 3 if values.ndim == 2 else list(np.moveaxis(values, 2, 0))
-    cut = None if region is None else Cut(region, None, planes[0].shape, path)
-    window = (slice(None), slice(None)) if cut is None else (cut.rows, cut.columns)
-    counts = dict(zip(DISPLAY_BANDS, (np.ascontiguousarray(p[window]) for p in planes)))
-    bad = {band: ~np.isfinite(c) for band, c in counts.items()}
-    return Frame(counts, bad, "G", sources=(path,), stretched=True, part=cut and cut.part)
-
-
-def check_covered(image) -> None:
-    """Raises ValueError where a TIFF names the data of fewer pixels than it claims: Pillow leaves the rest black."""
-    named = sum((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
-    if named < image.width * image.height:
-        raise ValueError(f"data of {named} pixels, must be {image.width * image.height}")
-
-
-def plain_mode(image):
-    """Grey or RGB without palette and alpha; 16-bit and float grey stay as they are."""
-    if image.mode in ("L", "RGB", "I;16", "I;16B", "I;16L", "I", "F"):
-        return image
-    return image.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-
-
-def scaled(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """To 0..1 float32, by the range of the type; 16 bits may come in 32."""
-    if pixels.size == 0 or pixels.ndim not in (2, 3):
-        raise InputError(f"{path}: no pixels in a picture of shape {pixels.shape}")
-    if pixels.dtype.kind == "f":
-        low, high = np.nanmin(pixels), np.nanmax(pixels)
-        if not (low >= 0 and high <= 1):
-            raise InputError(f"{path}: a float picture from {low:g} to {high:g}, must lie in 0..1; save counts as FITS")
-        return pixels.astype(np.float32)
-    return (pixels / np.float32(255 if pixels.dtype == np.uint8 else 65535)).astype(np.float32)

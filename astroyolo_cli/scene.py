@@ -21,7 +21,9 @@ from .threads import spread
 
 MOST = 48_000_000  # numbers that are held of a block, with its margin, of a frame read in parts
 BESIDE = 3  # of them a pixel beside its bands: counts while they are read, whose it is, all bands together
-MOST_WHOLE = 64_000_000  # pixels of all bands of a block of a frame that is in memory: few blocks, whose margins are measured twice, cost less
+MOST_WHOLE = (
+    64_000_000  # pixels of all bands of a block of a frame that is in memory: few blocks, whose margins are measured twice, cost less
+)
 LEAST_HALF = 16  # pixels around a place that is measured for itself, so that the next radius finds it at hand
 MARGIN = LARGEST + 8  # pixels around a block: a centroid may lie a little outside of it
 

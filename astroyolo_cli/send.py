@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from .columns import column_called
 from .errors import AstroYOLOError, InputError, reason_of
-from .read import BROKEN_FILE
+from .files import BROKEN_FILE
 from .tables import described, read_table
 from .write import ascii_only, write_votable
 

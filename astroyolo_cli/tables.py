@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from .columns import column_called
 from .errors import InputError, reason_of
-from .read import BROKEN_FILE, check_file
+from .files import BROKEN_FILE, check_file
 
 TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
 

@@ -9,8 +9,9 @@ from astropy.io import fits
 from PIL import Image
 
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
+from astroyolo_cli.fill import without_fill
 from astroyolo_cli.inputs import field_of_folder, resolve
-from astroyolo_cli.read import as_counts, read_field, without_fill
+from astroyolo_cli.read import as_counts, read_field
 from conftest import star, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table, vstack
 
 from ..errors import InputError, reason_of
-from ..read import BROKEN_FILE
+from ..files import BROKEN_FILE
 
 TEXT = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable"}
 EDGES = ("xmin", "ymin", "xmax", "ymax")

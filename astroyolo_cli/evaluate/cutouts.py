@@ -10,7 +10,7 @@ import numpy as np
 
 from ..central import turned_sources
 from ..classify import picture_of
-from ..read import read_picture
+from ..pictures import read_picture
 from ..stretch import Stretch
 
 BATCH = 16

@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 
 from ..errors import InputError, reason_of
+from ..files import BROKEN_FILE
 from ..inputs import FieldInput, field_of_folder
-from ..read import BROKEN_FILE, read_field, read_image
+from ..read import read_field, read_image
 from ..train.fields import field_entries
 from ..train.formats_sets import set_folders, sources_of_masks
 from ..train.images import one_of

@@ -19,8 +19,8 @@ from ..apart import read_apart
 from ..compressed import check_compressed, must_be_apart
 from ..detections import MASK_BLUR, MASK_ENDS
 from ..errors import InputError, reason_of
+from ..files import BROKEN_FILE
 from ..inputs import FieldInput
-from ..read import BROKEN_FILE
 from .images import BANDS, one_of, size_of
 from .samples import Entry, Sources, cut_to_image, sources_of
 

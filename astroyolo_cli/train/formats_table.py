@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, reason_of
-from ..read import BROKEN_FILE
+from ..files import BROKEN_FILE
 
 CSV, FITS, PARQUET = (".csv", ".csv.gz"), (".fits", ".fits.gz", ".fit"), (".parquet", ".pq")
 TABLES = (*CSV, *FITS, *PARQUET)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..inputs import COMPRESSIONS, FieldInput
-from ..read import PICTURES, read_picture, read_planes
+from ..pictures import PICTURES, read_picture
+from ..read import read_planes
 from ..stretch import Stretch, estimate_background, signal, three_channels
 
 BANDS = ("z", "r", "g")  # reddest first, as the network sees them
