@@ -17,7 +17,7 @@ from astroyolo_cli.simulate import simulate_field, write_ds, write_sg  # noqa: E
 from astroyolo_cli.simulate.cutouts import simulate_cutout  # noqa: E402
 from astroyolo_cli.simulate.galaxies import plain_stamps, structured_stamp  # noqa: E402
 from astroyolo_cli.simulate.masks import write_masks  # noqa: E402
-from astroyolo_cli.simulate.populations import draw_sources, draw_structure  # noqa: E402
+from astroyolo_cli.simulate.populations import draw_sources, draw_star_cluster, draw_structure  # noqa: E402
 from astroyolo_cli.simulate.psf import band_psf, field_psfs  # noqa: E402
 from astroyolo_cli.simulate.render import render_field, source_stamps  # noqa: E402
 from astroyolo_cli.simulate.sets import SG, item_rng  # noqa: E402
@@ -232,3 +232,28 @@ def test_simulate_command(tmp_path):
 
 def test_simulate_help_ends_in_examples():
     assert "Examples:\n    astroyolo simulate" in CliRunner().invoke(simulate, ["--help"]).output
+
+
+def test_a_star_clusters_faint_stars_begin_at_a_turn_off_and_redden():
+    settings, none = plain_settings(size=512), np.zeros(3)
+    for seed in range(12):
+        mags = np.array([star.mags for star in draw_star_cluster(np.random.default_rng(seed), settings, none)])
+        r, colour = mags[:, 1] - settings.limit, mags[:, 0] - mags[:, 1]
+        assert 30 <= len(mags) <= 400 and r.min() > -4.2 and r.max() < 0.9
+        fainter, brighter = r > np.quantile(r, 0.7), r < np.quantile(r, 0.3)
+        assert np.median(colour[fainter]) > np.median(colour[brighter]) and colour.std() < 0.5
+    counts = [len(draw_star_cluster(np.random.default_rng(seed), plain_settings(size=256), none)) for seed in range(12)]
+    assert max(counts) <= 100
+
+
+def test_star_clusters_make_fields_whose_faint_sources_are_stars_where_the_bright_ones_are_galaxies():
+    settings = plain_settings(size=512)
+
+    def parts_of_stars(seed):
+        """Of the bright sources, and of the faint ones."""
+        sources = draw_sources(np.random.default_rng(seed), settings)
+        r, is_star = np.array([s.mags[1] for s in sources]) - settings.limit, np.array([s.kind == "star" for s in sources])
+        return is_star[r < -3].mean(), is_star[r > -1].mean()
+
+    bright, faint = np.array([parts_of_stars(seed) for seed in range(60)]).T
+    assert ((bright < 0.5) & (faint > 0.6)).sum() >= 4 and ((bright > 0.6) & (faint < 0.4)).sum() >= 4

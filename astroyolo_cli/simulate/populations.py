@@ -27,6 +27,8 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     if rng.random() < 0.2:
         sources += draw_cluster(rng, settings, tint)
     if rng.random() < 0.4:
+        sources += draw_star_cluster(rng, settings, tint)
+    if rng.random() < 0.4:
         sources += [draw_bright_star(rng, settings, tint) for _ in range(rng.integers(1, 5))]
     return sources
 
@@ -127,12 +129,41 @@ def draw_cluster(rng, settings, tint) -> list[Source]:
 
 
 def _member(rng, settings, centre, core: float, brightest: float, tint) -> Source:
-    radius = core * np.sqrt(1 / rng.uniform(0.08, 1) - 1)  # projected Plummer sphere
-    angle = rng.uniform(0, 2 * np.pi)
-    x, y = centre + radius * np.array([np.cos(angle), np.sin(angle)])
+    place = _place_around(rng, centre, core)
     r = _magnitude(rng, 0.25, brightest + 0.5, settings.limit + 0.5)
     r50 = r50_in_pixels(rng, settings, r, most=20)
-    return shape_galaxy(rng, settings, {"x": float(x), "y": float(y)}, r, r50, tint, rng.random() < 0.85)
+    return shape_galaxy(rng, settings, place, r, r50, tint, rng.random() < 0.85)
+
+
+def draw_star_cluster(rng, settings, tint) -> list[Source]:
+    """Main-sequence stars of one age, 30 to 400 of them, from a turn-off near the limit on: a cluster, or a nearby dwarf galaxy.
+
+    With them faint sources can be stars where the bright ones are galaxies. Some lie in a core, others, as in the outskirts, evenly.
+    """
+    n = round(float(log_uniform(rng, 30, 400)) * (settings.size / 512) ** 2)
+    turn_off, slope = rng.uniform(-4.0, -0.5), rng.uniform(0.15, 0.5)
+    core = settings.size * rng.uniform(0.1, 0.4) if rng.random() < 0.5 else None
+    centre, bluest = rng.uniform(0.1, 0.9, 2) * settings.size, rng.uniform(0.15, 0.5)
+    members = []
+    for _ in range(n):
+        star = draw_star(rng, settings, tint, slope, (turn_off, STAR_SPAN[1]))
+        place = {"x": star.x, "y": star.y} if core is None else _place_around(rng, centre, core)
+        fainter = star.mags[R] - tint[R] - settings.limit - turn_off
+        members.append(replace(star, mags=sequence_colours(rng, star.mags[R] - tint[R], bluest + 0.22 * fainter) + tint, **place))
+    return members
+
+
+def sequence_colours(rng: np.random.Generator, r: float, gr: float) -> np.ndarray:
+    """g, r, z of a star of such a g - r on a cluster's main sequence; beyond that of M dwarfs r - z alone grows."""
+    rz = 0.55 * gr - 0.03 if gr < 1.3 else 0.685 + 1.5 * (gr - 1.3)
+    return np.array([r + min(gr, 1.4), r, r - rz]) + rng.normal(0, 0.03, 3)
+
+
+def _place_around(rng, centre: np.ndarray, core: float) -> dict:
+    """In the projection of a Plummer sphere."""
+    radius, angle = core * np.sqrt(1 / rng.uniform(0.08, 1) - 1), rng.uniform(0, 2 * np.pi)
+    x, y = centre + radius * np.array([np.cos(angle), np.sin(angle)])
+    return {"x": float(x), "y": float(y)}
 
 
 def shape_galaxy(rng, settings, place, r: float, r50: float, tint, smooth: bool, edge_on: float = 0.12) -> Source:
