@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .sizes import STRIDES, strides_of
 
-MOST_CELLS = 10  # a source takes at most this many cells
+LEAST_CELLS, MOST_CELLS = 1, 10  # that a source takes
 IMPOSSIBLE = 1e9
 
 
@@ -113,7 +113,7 @@ def assign(boxes: torch.Tensor, objectness: torch.Tensor, targets: Targets, size
     overlap = paired_iou(boxes[where].float(), targets.boxes[:, None]) * exists
     cost = -3 * torch.log(overlap + 1e-8) - F.logsigmoid(objectness[where].float()) / 2
     cost = torch.where(exists, cost, IMPOSSIBLE)
-    k = overlap.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=1)
+    k = overlap.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=LEAST_CELLS)
     order = cost.argsort(dim=1, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(candidates, device=order.device).expand(n, -1))
     chosen = (rank < k[:, None]) & exists
