@@ -104,7 +104,7 @@ def run_batch(
     Returns:
         How many entries of each status.
     """
-    from .write import failing_as_output, partial_prefix, remove_abandoned, sync_folder
+    from .whole import failing_as_output, partial_prefix, remove_abandoned, sync_folder
 
     with failing_as_output(folder):
         folder.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .frame import Frame
 from .stretch import Background, Stretch, window_rgb
-from .write import check_folder, folder_written_whole
+from .whole import check_folder, folder_written_whole
 
 BOXES = 2.0  # sides of its box that a cutout shows
 SMALLEST, LARGEST = 48, 512  # pixels

@@ -51,7 +51,7 @@ def field_log(path: Path | None):
 
 def save(path: Path, log: Log) -> None:
     """A log that cannot be written is a warning: it is not what the field was done for."""
-    from .write import write_text_whole
+    from .whole import write_text_whole
 
     try:
         write_text_whole(path, "\n".join(log.lines) + "\n")

@@ -13,7 +13,8 @@ from astropy.table import Table
 
 from .errors import AstroYOLOWarning, OutputError
 from .tables import floats
-from .write import folder_written_whole, write
+from .whole import folder_written_whole
+from .write import write
 
 CELL = 10.0  # degrees of declination, and about as many along right ascension
 MOST_ROWS = 1_000_000  # of a file

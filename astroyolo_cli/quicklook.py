@@ -18,7 +18,8 @@ from .deepzoom import TILE, top_level, write_pyramid
 from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
-from .write import DECIMALS, check_folder, check_place, folder_written_whole, json_values, written_whole
+from .whole import check_folder, check_place, folder_written_whole, written_whole
+from .write import DECIMALS, json_values
 
 MOST_PIXELS = 4096  # a side of the embedded picture, what browsers draw without trouble
 ENDINGS = (".html", ".htm")

@@ -9,7 +9,7 @@ import numpy as np
 from .errors import OutputError
 from .frame import Frame
 from .stretch import Background, Stretch, section_rgb
-from .write import written_whole
+from .whole import written_whole
 
 COLOURS = {"star": (255, 165, 0), "galaxy": (80, 160, 255), "smooth": (255, 70, 70), "disk": (70, 255, 70)}
 ENLARGE_BELOW = 1100  # pixels: smaller frames are drawn at twice their size, so that boxes are legible

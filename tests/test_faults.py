@@ -21,7 +21,8 @@ from click.testing import CliRunner
 from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.model.checkpoint import load, read_file
-from astroyolo_cli.write import WRITERS, is_abandoned, partial_prefix, remove_abandoned, this_host, write
+from astroyolo_cli.whole import is_abandoned, partial_prefix, remove_abandoned, this_host
+from astroyolo_cli.write import WRITERS, write
 from conftest import FakeEngine
 from test_batch import write_frame
 from test_train import ds, sg  # noqa: F401  (fixtures)
@@ -107,7 +108,7 @@ def test_writes_that_stop_in_the_middle_leave_nothing(tmp_path, table):
 
 def test_a_batch_whose_disk_fills_up_says_so_and_is_completed_by_resume(tmp_path, monkeypatch):
     """Every second catalog fails to be written; the manifest is true, and --resume makes the rest."""
-    from astroyolo_cli import write as writing
+    from astroyolo_cli import whole as writing
     from astroyolo_cli.model import engine
 
     monkeypatch.setattr(engine, "open_engine", lambda *_: FakeEngine([(20, 30, 36, 46)]))

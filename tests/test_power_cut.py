@@ -17,7 +17,8 @@ from astroyolo_cli.model.checkpoint import Card, save
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.partitions import write_partitions
 from astroyolo_cli.train.state import Average, Progress, save_checkpoint
-from astroyolo_cli.write import WRITERS, folder_written_whole, sync_folder, write, write_text_whole
+from astroyolo_cli.whole import folder_written_whole, sync_folder, write_text_whole
+from astroyolo_cli.write import WRITERS, write
 from conftest import FakeEngine
 from power_cut import watched, whole
 from test_batch import write_frame

@@ -10,6 +10,7 @@ from astroyolo_cli import read, sections
 from astroyolo_cli.align import align
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.sections import ROWS, Rows, of, strips
+from astroyolo_cli.stretch import COARSE, coarse_blocks
 from conftest import star, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")
@@ -45,9 +46,19 @@ def test_blocks_are_read_once_while_they_are_remembered_and_few_are():
     for first in range(0, 200, 20):
         plane[first : first + 20, :]
     assert asked == [0, ROWS]
-    for _ in strips(plane, 100):
-        pass
+    for first in range(0, SHAPE[0], 100):
+        plane[first : first + 100, :]
     assert len(plane._blocks) <= sections.KEPT
+
+
+def test_a_pass_over_a_plane_reads_each_block_once_and_remembers_none():
+    whole, asked = pixels(), []
+    plane = Rows(SHAPE, lambda part: asked.append(part.start) or whole[part])
+    twice = of(np.add, plane, of(np.negative, plane))
+    for through, rows in ((strips(plane), SHAPE[0]), (strips(twice), SHAPE[0]), (coarse_blocks(plane), SHAPE[0] // COARSE * COARSE)):
+        assert sum(1 for _ in through) > 1
+        assert asked == list(range(0, rows, ROWS)) and not plane._blocks
+        asked.clear()
 
 
 def test_what_is_asked_of_the_whole_plane_is_not_remembered():

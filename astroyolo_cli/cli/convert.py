@@ -37,7 +37,7 @@ def convert(checkpoint, output, overwrite, quiet):
 def check_weights_output(output: Path, overwrite: bool) -> None:
     """Before the work: can the weight file be written?"""
     from ..errors import OutputError
-    from ..write import check_place
+    from ..whole import check_place
 
     if output.suffix != ".safetensors":
         raise OutputError(f"{output}: weight files end in .safetensors; try {output.with_suffix('.safetensors').name}")

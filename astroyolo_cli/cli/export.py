@@ -24,7 +24,7 @@ def export(weights, output, overwrite, quiet):
       astroyolo export --weights run/last.safetensors -o mine.xml
     """
     from ..errors import OutputError
-    from ..write import check_place
+    from ..whole import check_place
 
     if output.suffix.lower() not in (".onnx", ".xml"):
         raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in .onnx or .xml")

@@ -52,7 +52,7 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
     """
     from astroyolo_cli.simulate import write_ds, write_injected, write_sg
 
-    from ..write import remove_abandoned
+    from ..whole import remove_abandoned
     from .progress import progress_bars
 
     _refuse_to_overwrite(out, overwrite)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OutputError
-from ..write import write_text_whole
+from ..whole import write_text_whole
 from .plots import draw_all
 
 NAMES = ("scores.json", "report.html")

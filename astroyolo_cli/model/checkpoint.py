@@ -116,7 +116,7 @@ def save(model, card: Card, path: Path) -> None:
     """Write the network's weights and card; under a temporary name first, so that no half file appears."""
     from safetensors.torch import save as to_bytes
 
-    from ..write import written_whole
+    from ..whole import written_whole
 
     tensors = {
         name: tensor.detach().float().contiguous().cpu()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import OutputError
-from ..write import finish, sync_folder, written_whole
+from ..whole import finish, sync_folder, written_whole
 from .engine import openvino_model
 from .graph import onnx_of
 

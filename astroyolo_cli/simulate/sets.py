@@ -74,7 +74,7 @@ def write_set(folder: Path, field, masks: bool, size: int) -> int:
     from astropy.io import fits
 
     from astroyolo_cli.simulate.masks import write_masks
-    from astroyolo_cli.write import folder_written_whole
+    from astroyolo_cli.whole import folder_written_whole
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder_written_whole(folder) as partial:
@@ -91,7 +91,7 @@ def write_cutout(out: Path, index: int, seed: int) -> int:
     from PIL import Image
 
     from astroyolo_cli.simulate.cutouts import FOLDERS, simulate_cutout
-    from astroyolo_cli.write import written_whole
+    from astroyolo_cli.whole import written_whole
 
     cutout = simulate_cutout(item_rng(seed, DS, index), smooth=index % 2 == 0)
     with written_whole(Path(out) / FOLDERS[index % 2] / f"{index:05d}.png") as partial:

@@ -20,7 +20,7 @@ from ..model.grow import can_grow, grown
 from ..model.network import AstroYOLO
 from ..model.sizes import SIZES
 from ..stretch import Stretch
-from ..write import write_text_whole
+from ..whole import write_text_whole
 from .augment import Chances
 from .batches import Batch, Data, batches, groups_of_phase
 from .calibrate import calibrate

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluate.plots import COLOURS, finish, new_figure
-from ..write import written_whole
+from ..whole import written_whole
 from .batches import Batch
 
 LOSSES = ("box", "objectness", "star_galaxy", "smooth_disk")

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..inputs import FieldInput
-from ..write import sync_file
+from ..whole import sync_file
 
 HELD_OUT = 20  # one in so many is for validation
 SIZE = 512  # pixels of a training image

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import OutputError, WeightsError, reason_of
 from ..model.network import AstroYOLO
-from ..write import sync_file, sync_folder, write_text_whole
+from ..whole import sync_file, sync_folder, write_text_whole
 
 
 @dataclass(frozen=True)
