@@ -166,7 +166,7 @@ def test_a_page_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("astroyolo_cli.write.finish", full)
+    monkeypatch.setattr("astroyolo_cli.whole.finish", full)
     with pytest.raises(OutputError, match="No space left"):
         page(tmp_path / "p.html")
     assert [path.name for path in tmp_path.iterdir()] == ["p.html"] and (tmp_path / "p.html").read_text() == "before"
