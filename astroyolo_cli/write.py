@@ -203,7 +203,7 @@ def write_votable(catalog: Table, path: Path) -> None:
             field.ucd = catalog[field.name].meta.get("ucd") or None
             if field.name in ("ra", "dec"):
                 field.ref = "icrs"
-        document.resources[0].coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))
+        document.coordinate_systems.append(CooSys(ID="icrs", system="ICRS"))  # beside INFO, old astropy writes it too late
         document.resources[0].infos.extend(Info(name=name, value=value) for name, value in informed(catalog))
         document.to_xml(str(path))
 
