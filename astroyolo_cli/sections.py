@@ -95,9 +95,9 @@ def of(function: Callable[..., np.ndarray], *planes):
     return function(*planes) if all(isinstance(plane, np.ndarray) for plane in planes) else Derived(function, *planes)
 
 
-def strips(plane, rows: int = ROWS):
-    """The plane's rows, so many at a time, none of which is remembered; as many as a block has, or a multiple, are read once."""
-    for first in range(0, plane.shape[0], rows):
-        part = plane[first : first + rows, :]
+def strips(plane):
+    """The plane's rows, a block of them at a time, none of which is remembered."""
+    for first in range(0, plane.shape[0], ROWS):
+        part = plane[first : first + ROWS, :]
         forget(plane)
         yield part

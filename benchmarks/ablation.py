@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from decam_fields import write_fields
 from peers import tool_scores
+from table1 import simulated
 
 from astroyolo_cli import pipeline
-from astroyolo_cli.evaluate.fields import LOWEST, found_of_catalog
+from astroyolo_cli.evaluate.fields import LOWEST, network_catalogs
 from astroyolo_cli.evaluate.truth import true_fields
 from astroyolo_cli.frame import Frame
-from astroyolo_cli.inputs import FieldInput, field_of_folder
+from astroyolo_cli.inputs import FieldInput
 from astroyolo_cli.model import assign
 from astroyolo_cli.model.engine import open_engine
-from astroyolo_cli.pipeline import DetectSettings, detect
 from astroyolo_cli.read import read_field
-from astroyolo_cli.simulate import write_sg
-from astroyolo_cli.stretch import Background, backgrounds, three_channels
+from astroyolo_cli.settings import DetectSettings
+from astroyolo_cli.stretch import Background, backgrounds, signal, three_channels
 from astroyolo_cli.train import fields as training_fields
 from astroyolo_cli.train.images import BANDS
 from astroyolo_cli.train.loop import train
@@ -74,8 +74,7 @@ def signals_on_one_scale(image: FieldInput) -> np.ndarray:
     """The same of a training field, (3, H, W) float32, reddest first."""
     frame = read_field(image)
     sky = on_one_scale(frame)
-    bands = [(frame.counts[band] - sky[band].sky) / sky[band].noise for band in BANDS]
-    return np.nan_to_num(three_channels(bands), nan=0.0)
+    return three_channels([signal(frame.counts[band], sky[band]) for band in BANDS])
 
 
 ROWS = {
@@ -113,9 +112,7 @@ def main(output, images, seed, rows):
 
 def trained(name: str, output: Path, images: int, seed: int) -> tuple[Path, float]:
     """The weights of a row and the seconds that its training took, in this call."""
-    fields = output / "fields"
-    if not fields.exists():
-        write_sg(fields, TRAIN_FIELDS, TRAIN_SEED, workers=2, masks=False)
+    fields = simulated(output / "fields", TRAIN_FIELDS, TRAIN_SEED)
     row, folder = ROWS[name], output / name
     cache = output / ("cache-" + name if training_fields.signals_of is signals_on_one_scale else "cache")
     settings = Settings((str(fields),), "", scheme="sg-only", size=row.size, epochs=max(images // SAMPLES, 1), samples=SAMPLES, seed=seed)
@@ -132,12 +129,9 @@ def score(weights: Path, output: Path) -> dict[str, dict]:
 
 def scores_on(engine, folder: Path, crowd: str, count: int, seed: int) -> dict[str, float]:
     write_fields(folder, crowd, count, seed)
-    truths, catalogs = [], []
-    for field in true_fields(folder):
-        frame = read_field(field_of_folder(folder / field.name, BANDS))
-        truths.append(field.read_truth())
-        catalogs.append(found_of_catalog(detect(frame, engine, DetectSettings(min_score=LOWEST)).catalog))
-    scores = tool_scores(truths, catalogs)
+    fields = true_fields(folder)
+    catalogs = network_catalogs(fields, engine, DetectSettings(min_score=LOWEST), lambda: None)
+    scores = tool_scores([field.read_truth() for field in fields], list(catalogs.values()))
     return {name: scores[name] for name in COLUMNS}
 
 

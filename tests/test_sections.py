@@ -90,7 +90,7 @@ def test_what_is_computed_from_planes_follows_them():
 
 def test_strips_cover_every_row_once():
     whole = pixels()
-    np.testing.assert_array_equal(np.concatenate(list(strips(whole, 256))), whole)
+    np.testing.assert_array_equal(np.concatenate(list(strips(whole))), whole)
 
 
 def written(folder, kind):

@@ -148,8 +148,9 @@ def draw_star_cluster(rng, settings, tint) -> list[Source]:
     for _ in range(n):
         star = draw_star(rng, settings, tint, slope, (turn_off, STAR_SPAN[1]))
         place = {"x": star.x, "y": star.y} if core is None else _place_around(rng, centre, core)
-        fainter = star.mags[R] - tint[R] - settings.limit - turn_off
-        members.append(replace(star, mags=sequence_colours(rng, star.mags[R] - tint[R], bluest + 0.22 * fainter) + tint, **place))
+        r = star.mags[R] - tint[R]
+        colour = bluest + 0.22 * (r - settings.limit - turn_off)
+        members.append(replace(star, mags=sequence_colours(rng, r, colour) + tint, **place))
     return members
 
 
