@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
@@ -56,9 +57,8 @@ def written_whole(path: Path):
         OutputError: if it cannot be written.
     """
     with failing_as_output(path):
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f"{partial_prefix(path)}{this_process()}-", dir=path.absolute().parent)
-        os.close(handle)
-        partial = Path(name)
+        partial = path.absolute().parent / f"{partial_prefix(path)}{this_process()}-{secrets.token_hex(4)}{path.suffix}"
+        partial.touch(exist_ok=False)
         try:
             yield partial
             finish(partial, path)
@@ -164,10 +164,7 @@ def remove_abandoned(folder: Path, prefixes: tuple[str, ...] = ("",)) -> None:
 
 
 def finish(partial: Path, path: Path) -> None:
-    """To disk, with the permissions of any new file, then under the final name, which is on disk in its turn."""
-    mask = os.umask(0)
-    os.umask(mask)
-    partial.chmod(0o666 & ~mask)
+    """To disk, then under the final name, which is on disk in its turn."""
     sync_file(partial)
     partial.replace(path)
     sync_folder(path.absolute().parent)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..whole import written_whole
 from .formats_votes import PICTURES, RADII, VOTE_THRESHOLD, Labelled, voted_images
-from .samples import Cutout, is_fresh, name_hash, split, written_whole
+from .samples import Cutout, is_fresh, name_hash, split
 
 CACHE_VERSION = 2
 CUTOUT = 256  # pixels around the centre that are kept of a cutout

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..whole import written_whole
 from .formats_coco import coco_entries
 from .formats_sets import set_entries
 from .formats_yolo import yolo_entries
 from .images import signals_of
-from .samples import Entry, Field, Sources, is_fresh, name_hash, split, written_whole
+from .samples import Entry, Field, Sources, is_fresh, name_hash, split
 
 LAYOUTS = (coco_entries, set_entries, yolo_entries)  # the first that fits a folder reads it
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, OutputError
+from ..errors import InputError
 from ..inputs import FieldInput
-from ..whole import sync_file
 
 HELD_OUT = 20  # one in so many is for validation
 SIZE = 512  # pixels of a training image
@@ -172,20 +169,3 @@ def is_fresh(cached: Path, files: tuple[Path, ...]) -> bool:
         return False
     made = cached.stat().st_mtime_ns
     return all(not file.exists() or file.stat().st_mtime_ns <= made for file in files)
-
-
-@contextmanager
-def written_whole(path: Path):
-    """A name to write to; the file appears under ``path`` when all is written, or not at all.
-
-    The name is this process's own: several that share a cache do not write into each other's files.
-    """
-    partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        sync_file(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another --cache") from error
-    finally:
-        partial.unlink(missing_ok=True)
