@@ -169,10 +169,17 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: 
         if must_be_apart(image):
             data = read_apart(path, number, window)
         else:
-            data = np.asarray(image.data if cut is None else image.section[(..., *window)])
+            data = np.asarray(image.data) if cut is None else pixels_of(image, path, window)
     if data.dtype.kind not in "fiu":
         raise InputError(f"{path}: pixels of type {data.dtype}, must be integers or floats")
     return as_counts(squeezed(data, path)), header
+
+
+def pixels_of(hdu, path: Path, window: tuple[slice, slice]) -> np.ndarray:
+    """A window of an image (..., H, W); of a file that is compressed as a whole, in which each step back starts anew, all is read."""
+    if is_packed(path) and not isinstance(hdu, fits.CompImageHDU):
+        return hdu.data[(..., *window)].copy()
+    return np.asarray(hdu.section[(..., *window)])
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """--region: that part of the frame alone is read, and its catalog is the whole frame's there."""
 
+import bz2
+import gzip
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -64,6 +67,19 @@ def test_pixels_and_sky_are_those_of_the_whole(frame_file, name):
     np.testing.assert_array_equal(part.counts["image"], whole.counts["image"][rows, columns])
     x, y = np.array([3.0, 400.0]), np.array([8.0, 90.0])
     assert part.wcs.pixel_to_world(x, y).separation(whole.wcs.pixel_to_world(x + columns.start, y + rows.start)).arcsec.max() < 1e-6
+
+
+@pytest.mark.parametrize(("pack", "ending"), [(bz2, "bz2"), (gzip, "gz")])
+def test_a_file_compressed_as_a_whole_is_unpacked_few_times(frame_file, tmp_path, pack, ending, monkeypatch):
+    path = tmp_path / f"frame.fits.{ending}"
+    path.write_bytes(pack.compress(frame_file.read_bytes(), 1))
+    streams = getattr(pack, "_compression", None) or pack._streams  # since Python 3.14
+    rewinds, rewind = [], streams.DecompressReader._rewind
+    monkeypatch.setattr(streams.DecompressReader, "_rewind", lambda self: rewinds.append(1) or rewind(self))
+    part = read_field(resolve([str(path)])[0], region=parse_region("600:800,500:520"))
+    rows, columns = slice(500 - MARGIN, 520 + MARGIN), slice(600 - MARGIN, 800 + MARGIN)
+    np.testing.assert_array_equal(part.counts["image"], fits.getdata(frame_file)[rows, columns])
+    assert len(rewinds) < 20  # a few to find the image; one a row would be 532
 
 
 def test_a_square_on_the_sky_is_where_it_says(frame_file):
