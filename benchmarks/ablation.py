@@ -46,10 +46,11 @@ COLUMNS = {"mAP": "mAP(50-95)", "AP50": "AP50", "completeness_above_20": "S/N > 
 
 @dataclass(frozen=True)
 class Row:
-    """One variant: the network's size, and what is replaced while it learns and is scored: (object, name, new value)."""
+    """A variant: the network's size, what is added to the seed, what is replaced while it learns and is scored: (object, name, value)."""
 
     title: str
     size: str = "nano-p2"
+    other_seed: int = 0
     replaced: tuple[tuple[object, str, object], ...] = ()
 
 
@@ -79,6 +80,7 @@ def signals_on_one_scale(image: FieldInput) -> np.ndarray:
 
 ROWS = {
     "shipped": Row("as shipped"),
+    "seed": Row("as shipped, another seed: how much is chance", other_seed=1000),
     "no-p2": Row("without the level of stride 4", size="nano"),
     "distance": Row("cells chosen by a normalised distance", replaced=((assign, "paired_iou", normalised_distance),)),
     "three-cells": Row("at least three cells a source", replaced=((assign, "LEAST_CELLS", 3),)),
@@ -115,7 +117,9 @@ def trained(name: str, output: Path, images: int, seed: int) -> tuple[Path, floa
     fields = simulated(output / "fields", TRAIN_FIELDS, TRAIN_SEED)
     row, folder = ROWS[name], output / name
     cache = output / ("cache-" + name if training_fields.signals_of is signals_on_one_scale else "cache")
-    settings = Settings((str(fields),), "", scheme="sg-only", size=row.size, epochs=max(images // SAMPLES, 1), samples=SAMPLES, seed=seed)
+    settings = Settings(
+        (str(fields),), "", scheme="sg-only", size=row.size, epochs=max(images // SAMPLES, 1), samples=SAMPLES, seed=seed + row.other_seed
+    )
     began, tell = time.monotonic(), Lines(lambda line: click.echo(line, err=True))
     train(settings, folder, resume=(folder / "checkpoint.pt").exists(), cache=cache, watch=tell)
     return folder / "last.safetensors", round(time.monotonic() - began, 1)

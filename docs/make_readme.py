@@ -2,9 +2,9 @@
 
     ASTROYOLO_DATA=... python docs/make_readme.py [PAGE...]
 
-A line ``@run COMMAND`` of their templates, docs/*.in.md, becomes the command and what it prints; docs/table1.json, a copy of what
-benchmarks/table1.py leaves in its output folder, becomes the table; docs/peers.json and the figures beside it are those of
-benchmarks/peers.py, docs/reliability.json that of benchmarks/reliability.py.
+A line ``@run COMMAND`` of their templates, docs/*.in.md, becomes the command and what it prints; docs/table1.json and docs/ablation.json,
+copies of what the benchmarks of these names leave in their output folders, become tables; docs/peers.json and the figures beside it are
+those of benchmarks/peers.py, docs/reliability.json that of benchmarks/reliability.py.
 """
 
 import importlib
@@ -22,6 +22,7 @@ PAGES = {
     "docs/README.in.md": "README.md",
     "docs/weights.in.md": "weights/README.md",
     "docs/table1.in.md": "docs/table1.md",
+    "docs/ablation.in.md": "docs/ablation.md",
     "docs/peers.in.md": "docs/peers.md",
     "docs/scale.in.md": "docs/scale.md",
     "docs/reliability.in.md": "docs/reliability.md",
@@ -42,7 +43,7 @@ def filled(text: str) -> str:
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
     for fill in (scores, parameters):
         text = re.sub(rf"@{fill.__name__}\((\w+)\)", lambda match, fill=fill: fill(match[1]), text)
-    for fill in (columns, table1, peers, reliability, speed, sizes, huge, surveys):
+    for fill in (columns, table1, ablation, peers, reliability, speed, sizes, huge, surveys):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -85,6 +86,11 @@ def table1() -> str:
     missing = [row.title for name, row in ROWS.items() if name not in results]
     left = f" Rows that are not trained yet: {'; '.join(missing)}." if missing else ""
     return f"Images a row: {', '.join(map(str, images))}; test cutouts: {', '.join(map(str, cutouts))}.{left}\n\n{table(results)}"
+
+
+def ablation() -> str:
+    """What benchmarks/ablation.py trained and scored."""
+    return figures_of("ablation", "ablation")
 
 
 def peers() -> str:
