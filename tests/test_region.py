@@ -93,8 +93,9 @@ def test_a_square_on_the_sky_is_where_it_says(frame_file):
 
 def test_the_catalog_is_the_whole_frames_there(frame_file, tmp_path):
     for name, more in (("whole", []), ("part", ["--region", "500:1000,400:800"])):
-        done = CliRunner().invoke(cli, ["detect", str(frame_file), "-o", str(tmp_path / f"{name}.fits"), "--quiet", *more])
+        done = CliRunner().invoke(cli, ["detect", str(frame_file), "-o", str(tmp_path / f"{name}.fits"), *more])
         assert done.exit_code == 0, done.output
+        assert ("region    500 x 400 pixels" if more else "field     1400 x 1100 pixels") in done.stderr
     whole, part = (Table.read(tmp_path / f"{name}.fits") for name in ("whole", "part"))
     inside = (whole["x"] >= 499.5) & (whole["x"] < 999.5) & (whole["y"] >= 399.5) & (whole["y"] < 799.5)
     whole = whole[inside & (whole["snr"] > 10)]

@@ -268,10 +268,18 @@ def summarise(result, frame, output, seconds: float) -> None:
     is_galaxy = catalog["class"] == "galaxy"
     disks = int((catalog["morphology"][is_galaxy] == "disk").sum())
     table = Table(box=None, show_header=False)
-    height, width = frame.shape
-    table.add_row("field", f"{width} x {height} pixels, bands {', '.join(frame.bands)}")
+    table.add_row("field" if frame.part is None else "region", f"{size_of(frame)} pixels, bands {', '.join(frame.bands)}")
     table.add_row("stars", str(int((~is_galaxy).sum())))
     table.add_row("galaxies", f"{int(is_galaxy.sum())} ({int(is_galaxy.sum()) - disks} smooth, {disks} disk)")
     table.add_row("time", f"{seconds:.1f} s")
     table.add_row("catalog", str(output))
     Console(stderr=True).print(table)
+
+
+def size_of(frame) -> str:
+    """Width and height in pixels, of a frame that was read in part those of the region alone."""
+    height, width = frame.shape
+    if frame.part is not None:
+        x0, y0, x1, y1 = frame.part.core
+        width, height = round(x1 - x0), round(y1 - y0)
+    return f"{width} x {height}"
