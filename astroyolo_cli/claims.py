@@ -4,62 +4,116 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import math
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 from .errors import InputError, reason_of
+from .remote import RemotePath
 
 CARD, BLOCK = 80, 2880
 OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
 FOREIGN = {b"PK": "a zip archive", b"\x1f\x9d": "packed by compress"}
 MOST_AXES = 999  # FITS Standard 4.0, 4.4.1; the same for the fields of a table
 MOST_CARDS = 200_000  # of one header: the longest have some thousand
+MOST_KEPT = 2**28  # bytes of a packed file's content that are kept while it is read
 LEAST_UNPACKED = 2**30  # bytes to which any packed file may unfold
 MOST_RATIO = 100  # to which larger ones may; real frames reach 10
 MOST_TILES_RATIO = 10_000  # an empty mask's bytes of pixels over those of its file, tile by tile
 INTEGERS = ("NAXIS", "BITPIX", "PCOUNT", "GCOUNT", "TFIELDS", "ZNAXIS", "ZBITPIX")
 
 
-def check_claims(path: Path) -> None:
+def check_claims(path: Path | RemotePath | Content) -> None:
     """Read the headers alone, and of a packed file all of it, for its checksum.
 
     Raises:
         InputError: for numbers of axes, fields or bytes that cannot be, for other archives, and for a packed file that is damaged.
     """
-    try:
-        start = first_bytes(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({reason_of(error)}); try again later") from error
+    start = first_bytes(path)
     if start in FOREIGN:
         raise InputError(f"{path}: {FOREIGN[start]}, must be FITS, plain or packed by gzip, bzip2 or xz; unpack it first")
     packed = start in OPENERS
     size = path.stat().st_size
     most = max(LEAST_UNPACKED, MOST_RATIO * size) if packed else size
+    with said_if_damaged(path), unpacked(path) as file:
+        for header in headers(file, path, most):
+            check_header(header, path, size)
+        if packed:
+            read_to_end(file, path, most)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a packed file, in memory, with what of ``pathlib.Path`` reading needs."""
+
+    path: Path | RemotePath
+    content: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def suffix(self) -> str:
+        return self.path.suffix
+
+    def stat(self) -> SimpleNamespace:
+        return SimpleNamespace(st_size=len(self.content))
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        return io.BytesIO(self.content)
+
+
+def content_of(path: Path | RemotePath) -> Path | RemotePath | Content:
+    """A file that is packed as a whole as its content, so that it is unpacked once; others, and larger ones, as they are.
+
+    Raises:
+        InputError: for one that is damaged.
+    """
+    if not is_packed(path):
+        return path
+    with said_if_damaged(path), unpacked(path) as file:
+        content = file.read(MOST_KEPT + 1)  # to the end, where its checksum is looked at
+    return Content(path, content) if len(content) <= MOST_KEPT else path
+
+
+@contextmanager
+def said_if_damaged(path: Path | RemotePath):
+    """What the decompressors raise becomes an InputError."""
     try:
-        with unpacked(path) as file:
-            for header in headers(file, path, most):
-                check_header(header, path, size)
-            if packed:
-                read_to_end(file, path, most)
+        yield
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path}: damaged ({error}); fetch it again") from error
 
 
-def first_bytes(path: Path) -> bytes:
-    """The two that tell how a file is packed."""
-    with path.open("rb") as file:
-        return file.read(2)
+def first_bytes(path: Path | RemotePath | Content) -> bytes:
+    """The two that tell how a file is packed.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({reason_of(error)}); try again later") from error
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: Path | RemotePath | Content) -> bool:
     """Compressed as a whole: gzip, bzip2, xz."""
     return first_bytes(path) in OPENERS
 
 
-def unpacked(path: Path):
+def unpacked(path: Path | RemotePath | Content):
     """The file, or what is in it where it is packed as a whole."""
     opener = OPENERS.get(first_bytes(path))
     if isinstance(path, Path):

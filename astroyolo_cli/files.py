@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .claims import unpacked
+from .claims import Content, unpacked
 from .errors import InputError, reason_of
 from .remote import RemotePath
 
 BROKEN_FILE = (Exception,)  # astropy, cfitsio, Pillow and the decompressors raise many kinds; each means the same
 
 
-def for_libraries(path: Path | RemotePath):
+def for_libraries(path: Path | RemotePath | Content):
     """What astropy and Pillow open."""
-    return unpacked(path) if isinstance(path, RemotePath) else path
+    return path if isinstance(path, Path) else unpacked(path)
 
 
 def unreadable(path: Path, error: Exception) -> InputError:

@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 
 from .align import align, pixel_places, same_grid
 from .apart import read_apart
-from .claims import check_claims, is_packed
+from .claims import check_claims, content_of, is_packed
 from .compressed import check_compressed, must_be_apart
 from .errors import AstroYOLOWarning, InputError
 from .files import BROKEN_FILE, check_file, for_libraries, unreadable
@@ -119,6 +119,7 @@ def cut_of(region: Region, field: FieldInput, hdu: str | None, reference_band: s
 def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, int]]:
     """Of the image, and its (H, W)."""
     check_file(path)
+    path = content_of(path)
     check_claims(path)
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
@@ -153,6 +154,7 @@ def one_plane(path: Path, hdu: str | None, in_parts: bool, cut: Cut | None) -> P
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header; of the cut alone, where given."""
     check_file(path)
+    path = content_of(path)
     check_claims(path)
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
