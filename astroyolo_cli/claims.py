@@ -66,6 +66,11 @@ class Content:
     def suffix(self) -> str:
         return self.path.suffix
 
+    def exists(self) -> bool:
+        return True
+
+    is_file = exists
+
     def stat(self) -> SimpleNamespace:
         return SimpleNamespace(st_size=len(self.content))
 

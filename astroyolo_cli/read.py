@@ -26,6 +26,7 @@ from .memory import return_large_arrays
 from .pictures import PICTURES, read_picture
 from .region import Cut, Region, cut_header
 from .sections import Rows, blanked, is_bad, of, strips
+from .threads import spread
 
 __all__ = ["FieldInput", "read_field", "resolve"]
 
@@ -118,8 +119,7 @@ def cut_of(region: Region, field: FieldInput, hdu: str | None, reference_band: s
 
 def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, int]]:
     """Of the image, and its (H, W)."""
-    check_file(path)
-    path = content_of(path)
+    path = ready(path)
     check_claims(path)
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
@@ -129,7 +129,8 @@ def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, in
 def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False, cut: Cut | None = None) -> dict[str, Plane]:
     """Band -> plane, reddest first."""
     if field.bands and len(field.paths) == len(field.bands):
-        return {band: one_plane(path, hdu, in_parts, cut) for band, path in zip(field.bands, field.paths)}
+        files = spread(ready, field.paths, threads=0, fewest=2)  # decompressors let other threads run
+        return {band: one_plane(files.pop(0), hdu, in_parts, cut) for band in field.bands}  # no file stays in memory longer than needed
     counts, header = read_image(field.paths[0], hdu, in_parts, cut)
     if len(counts.shape) == 2:
         return {band_name(header): Plane(without_fill(counts), header)}
@@ -153,8 +154,7 @@ def one_plane(path: Path, hdu: str | None, in_parts: bool, cut: Cut | None) -> P
 
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header; of the cut alone, where given."""
-    check_file(path)
-    path = content_of(path)
+    path = ready(path)
     check_claims(path)
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
@@ -182,6 +182,12 @@ def pixels_of(hdu, path: Path, window: tuple[slice, slice]) -> np.ndarray:
     if is_packed(path) and not isinstance(hdu, fits.CompImageHDU):
         return hdu.data[(..., *window)].copy()
     return np.asarray(hdu.section[(..., *window)])
+
+
+def ready(path: Path) -> Path:
+    """The file, if there is one; in memory, if it is packed as a whole and not too large."""
+    check_file(path)
+    return content_of(path)
 
 
 @contextmanager
