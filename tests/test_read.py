@@ -10,8 +10,9 @@ from PIL import Image
 
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.fill import without_fill
+from astroyolo_cli.hdus import as_counts
 from astroyolo_cli.inputs import field_of_folder, resolve
-from astroyolo_cli.read import as_counts, read_field
+from astroyolo_cli.read import read_field
 from conftest import star, tan_wcs
 
 pytestmark = pytest.mark.filterwarnings("ignore::astroyolo_cli.errors.AstroYOLOWarning")

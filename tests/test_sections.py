@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from astroyolo_cli import read, sections
+from astroyolo_cli import hdus, read, sections
 from astroyolo_cli.align import align
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.sections import ROWS, Rows, of, strips
@@ -114,7 +114,7 @@ def test_a_frame_in_parts_is_the_frame(tmp_path, monkeypatch, kind):
     field = resolve([str(tmp_path / "{band}.fits")], ("r", "g"))[0]
     maps = {"weight_map": tmp_path / "weight.fits", "mask": tmp_path / "mask.fits"}
     whole = read.read_field(field, **maps)
-    monkeypatch.setattr(read, "LARGE", 1000)
+    monkeypatch.setattr(hdus, "LARGE", 1000)
     parts = read.read_field(field, **maps, in_parts=True)
     assert not isinstance(parts.counts["g"], np.ndarray) and isinstance(whole.counts["g"], np.ndarray)
     everything = slice(None), slice(None)

@@ -13,8 +13,9 @@ from astropy.io import fits
 
 from ..errors import InputError, reason_of
 from ..files import BROKEN_FILE
+from ..hdus import read_image
 from ..inputs import FieldInput, field_of_folder
-from ..read import read_field, read_image
+from ..read import read_field
 from ..train.fields import field_entries
 from ..train.formats_sets import set_folders, sources_of_masks
 from ..train.images import one_of
