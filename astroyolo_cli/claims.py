@@ -41,9 +41,10 @@ def check_claims(path: Path | RemotePath | Content) -> None:
     packed = start in OPENERS
     size = path.stat().st_size
     most = max(LEAST_UNPACKED, MOST_RATIO * size) if packed else size
+    stored = path.path.stat().st_size if isinstance(path, Content) else size
     with said_if_damaged(path), unpacked(path) as file:
         for header in headers(file, path, most):
-            check_header(header, path, size)
+            check_header(header, path, stored)
         if packed:
             read_to_end(file, path, most)
 
@@ -86,9 +87,13 @@ def content_of(path: Path | RemotePath) -> Path | RemotePath | Content:
     """
     if not is_packed(path):
         return path
+    content = io.BytesIO()
     with said_if_damaged(path), unpacked(path) as file:
-        content = file.read(MOST_KEPT + 1)  # to the end, where its checksum is looked at
-    return Content(path, content) if len(content) <= MOST_KEPT else path
+        for piece in pieces(file):  # to the end, where its checksum is looked at
+            content.write(piece)
+            if content.tell() > MOST_KEPT:
+                return path
+    return Content(path, content.getvalue())
 
 
 @contextmanager
@@ -186,6 +191,11 @@ def check_header(header: dict[str, int], path: Path, size: int) -> None:
 
 def read_to_end(file, path: Path, most: int) -> None:
     """So that the checksum at the end of a packed file is looked at."""
-    while file.read(2**20):
+    for _ in pieces(file):
         if file.tell() > most:
             raise InputError(f"{path}: unfolds to more than {most} bytes; unpack it first if it is meant")
+
+
+def pieces(file) -> Iterator[bytes]:
+    """What is left of a file, a MiB at a time: asked for more at once, the decompressors take the memory before they know the size."""
+    return iter(lambda: file.read(2**20), b"")

@@ -1,6 +1,7 @@
 """Tile-compressed images: sound ones are read by every codec, what their decoders would stumble over is refused before."""
 
 import gzip
+import io
 import os
 import random
 import subprocess
@@ -206,3 +207,15 @@ def test_large_gzip_tiles_are_read(tmp_path):
     path = saved(tmp_path, packed_tiles(pixels, compression_type="GZIP_1", tile_shape=(400, 400)))
     assert os.path.getsize(path) > 600_000
     np.testing.assert_array_equal(read(path), pixels.astype(np.float32))
+
+
+def test_a_packed_file_is_measured_as_it_is_stored(tmp_path):
+    """Zeros unfold a thousandfold: by the bytes that they unfold to, a small file could claim any number of pixels."""
+    form = {"ZIMAGE": True, "ZBITPIX": -32, "ZNAXIS": 2, "ZNAXIS1": 90_000, "ZNAXIS2": 90_000}
+    table = fits.BinTableHDU(np.zeros(2_500_000, [("COMPRESSED_DATA", "i4", 2)]), fits.Header(form))
+    whole = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(whole)
+    path = tmp_path / "frame.fits.gz"
+    path.write_bytes(gzip.compress(whole.getvalue()))
+    with pytest.raises(InputError, match=f"claims 32400000000 bytes of pixels in a file of {path.stat().st_size}"):
+        read_field(resolve([str(path)])[0])
