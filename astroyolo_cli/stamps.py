@@ -19,6 +19,7 @@ from .threads import spread
 
 OWN = 1.5  # half sides of its box up to which a detection owns pixels
 LARGEST = 400  # pixels: half side of the largest stamp
+NEAR_EDGE = 1.5  # pixels: a box that ends so near the frame's edge is of a source that may go on beyond it
 TIE = 1e-3  # pixels: boxes end on half pixels, and which pixel is nearest to one must not hang on the last digit
 CHUNK = 250_000  # pixels cut out at once: what the processor's cache holds
 STRIP = 1_000_000  # pixels whose owners are found at once, for the same reason
@@ -168,8 +169,8 @@ def all_bands(light: list[Light], noise: list[float], threads: int = 1) -> Light
 
 
 def at_edges(boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) bool each, x and y: whether a box ends at the frame's first column or row, and at its last."""
-    return boxes[:, :2] <= -0.4, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.6
+    """(n, 2) bool each, x and y: whether a box ends at the frame's first column or row, and at its last, as near as boxes are known."""
+    return boxes[:, :2] <= NEAR_EDGE - 0.5, boxes[:, 2:] >= np.array([shape[1], shape[0]]) - 0.5 - NEAR_EDGE
 
 
 def over_edges(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

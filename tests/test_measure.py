@@ -394,12 +394,13 @@ def test_bad_pixels_are_mirrored():
     assert b["flags"][7] & BAD_PIXELS and b["flux"][7] == pytest.approx(a["flux"][7], rel=0.02)
 
 
+@pytest.mark.parametrize("short", [0.0, 1.0])
 @pytest.mark.parametrize("x", [0.3, 1.5, 3.0])
-def test_a_star_that_the_edge_cuts_is_where_it_is(x):
-    """The middle of what can be seen of it is up to 4 pixels away."""
+def test_a_star_that_the_edge_cuts_is_where_it_is(x, short):
+    """The middle of what can be seen of it is up to 4 pixels away; the network's box may end ``short`` pixels before the edge."""
     shape, half, places = (200, 120), 8.5, [(x, 40.0), (119 - x, 80.2), (60.4, x), (30.1, 199 - x)]
     image = sum(star(shape, *place, 4, 3000) for place in places) + np.random.default_rng(4).normal(0, 1, shape)
-    seen = np.array(around(places, half)).clip(-0.5, [119.5, 199.5, 119.5, 199.5])
+    seen = np.array(around(places, half)).clip(-0.5 + short, np.array([119.5, 199.5, 119.5, 199.5]) - short)
     frame = make_frame({"r": image})
     catalog = measure(frame, detections(seen), flat(frame))
     away = np.hypot(catalog["x"] - np.array(places)[:, 0], catalog["y"] - np.array(places)[:, 1])
