@@ -1,5 +1,7 @@
 """Make data and weights again: python benchmarks/make_weights.py -o runs/weights [--size nano-p2] [--epochs 120].
 
+On one large GPU with 16 cores, within 25 minutes: --size s-p2 --fields 800 --samples 30000 --batch-size 32 --loaders 14 --budget 0.33.
+
 With ASTROYOLO_DATA: simulated fields, windows of real SDSS frames with simulated sources added, and Galaxy Zoo cutouts; without it
 simulations alone, which it says. Every step that is done is skipped, and a run that was cut goes on where it stopped: start it again
 until it ends. Hours on two cores for nano; a GPU is used where there is one. Needs pip install 'astroyolo[simulate]'.
@@ -37,8 +39,10 @@ class Data:
 @click.option("--epochs", default=120, show_default=True, help="Of the run.")
 @click.option("--batch-size", default="8", show_default=True)
 @click.option("--hours", type=float, help="Stop training after so many; the next start goes on.")
+@click.option("--budget", type=float, help="Hours within which the run ends, its learning rate falling with the time; --epochs at most.")
+@click.option("--loaders", default=0, show_default=True, help="Processes that make batches, for a GPU; 0: two threads.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that simulate.")
-def main(output, size, fields, samples, epochs, batch_size, hours, workers):
+def main(output, size, fields, samples, epochs, batch_size, hours, budget, loaders, workers):
     output.mkdir(parents=True, exist_ok=True)
     data = made(output, os.environ.get("ASTROYOLO_DATA"), fields, workers)
     run = output / size
@@ -52,7 +56,8 @@ def main(output, size, fields, samples, epochs, batch_size, hours, workers):
         "--augment=injection=0.2",
         "--seed=9",
     ]
-    command += [f"--output={run}", f"--cache={output / 'cache'}"] + ([f"--hours={hours}"] if hours else [])
+    command += [f"--output={run}", f"--cache={output / 'cache'}", f"--workers={loaders}"]
+    command += [f"--{name}={value}" for name, value in (("hours", hours), ("budget", budget)) if value]
     astroyolo(*command, *(["--resume"] if (run / "checkpoint.pt").exists() else []))
     click.echo(f"weights: {run / 'last.safetensors'}")
 

@@ -4,11 +4,13 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 
 from astroyolo_cli.cli.train import AUGMENTATIONS
 from astroyolo_cli.stretch import Stretch, lupton_rgb
-from astroyolo_cli.train.augment import Chances, Scene, blurred, field_sample, joint_light, mixed, slope, unit_noise, zoomed
-from astroyolo_cli.train.canvases import as_observed, at_native_scale, canvas_sample, mosaic_cells
+from astroyolo_cli.train.augment import Chances, Scene, blurred, field_sample, joint_light, mixed, rendered, slope, unit_noise, zoomed
+from astroyolo_cli.train.canvases import as_observed, at_native_scale, canvas_sample, mosaic_cells, stretched
+from astroyolo_cli.train.exposure import Exposure, exposed
 from astroyolo_cli.train.formats_votes import native_scale
 from astroyolo_cli.train.optimise import fitting_batch
 from astroyolo_cli.train.samples import Cutout, Field
@@ -161,9 +163,41 @@ def test_a_galaxy_seen_by_a_survey_lies_on_its_noise_and_in_its_box():
     image = np.zeros((3, 64, 64), np.float32)
     image[:, 28:36, 28:36] = 0.7
     stretch, box = Stretch(), np.array([27.5, 27.5, 35.5, 35.5], np.float32)
-    rgb, wider = as_observed(image, box, stretch, np.random.default_rng(1))
+    signals, wider = as_observed(image, box, np.random.default_rng(1))
+    rgb = stretched(signals, stretch, np.random.default_rng(1))
     assert (wider[:2] < box[:2]).all() and (wider[2:] > box[2:]).all()
     sky = lupton_rgb(np.random.default_rng(2).normal(0, 0.95, (3, 64, 64)).astype(np.float32), stretch)
     assert rgb[:, :12].std() == pytest.approx(sky[:, :12].std(), rel=0.1)
     inside = rgb[:, 30:34, 30:34].mean()
     assert inside > sky.mean() + 5 * sky.std() / 4
+
+
+@pytest.mark.parametrize("bands", [(1,), (0, 2), (0, 1, 2)])
+def test_an_exposure_is_the_same_with_either_library(bands):
+    signals = scene().signals[:, 200:300, 200:300]
+    exposure = Exposure(Stretch(), bands=bands, gain=1.1, offset=0.2)
+    kept = np.stack([signals[b] for b in bands])
+    expected = {1: kept.repeat(3, 0), 2: np.stack([kept[0], kept.mean(0), kept[-1]]), 3: kept}[len(bands)]
+    expected = lupton_rgb(expected * 1.1 + 0.2, Stretch())
+    np.testing.assert_allclose(exposed(signals, exposure), expected, atol=1e-5)
+    np.testing.assert_allclose(exposed(torch.from_numpy(signals.copy()), exposure).numpy(), expected, atol=1e-5)
+
+
+def test_a_shallow_exposure_has_the_noise_that_it_says():
+    """Noise of sigma 2 on noise of sigma 1, made the unit again: light is 1 / sqrt(5) of what it was; the seed decides."""
+    linear = Stretch(minimum=-100.0, stretch=1e4, Q=1e-3)  # a picture that is nearly proportional to the signal
+    flat = np.zeros((3, SIDE, SIDE), np.float32)
+    for sky in (flat, torch.from_numpy(flat)):
+        noisy, other = (np.asarray(exposed(sky, Exposure(linear, noise=2.0, seed=seed))) for seed in (1, 2))
+        dark, bright = (float(np.asarray(exposed(sky + level, Exposure(linear)))[0, 0, 0]) for level in (0, 1))
+        assert noisy.std() / (bright - dark) == pytest.approx(2 / np.sqrt(5), rel=0.02)
+        np.testing.assert_array_equal(noisy, np.asarray(exposed(sky, Exposure(linear, noise=2.0, seed=1))))
+        assert not np.array_equal(noisy, other)
+
+
+def test_a_shallow_exposure_drowns_what_is_faint():
+    """A source of S/N 20 in each of three bands: 20 sqrt(3) / sqrt(1 + noise^2), and of one band 20 / sqrt(1 + noise^2)."""
+    one = scene()
+    one = Scene(one.signals, one.boxes, one.labels, one.ignore, np.full((1, 3), 20, np.float32), one.scattered)
+    for noise, bands, counts in ((5.0, (0, 1, 2), True), (6.0, (0, 1, 2), False), (3.0, (1,), True), (4.0, (1,), False)):
+        assert len(rendered(one, Exposure(Stretch(), noise, bands=bands), ()).boxes) == counts

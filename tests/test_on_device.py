@@ -1,5 +1,6 @@
 """The way of a GPU, taken on PyTorch's CPU, beside the way of the processor."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from astroyolo_cli.detections import Detections, concatenate, drop_doubles, fade
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.decoding import by_image, strongest
 from astroyolo_cli.model.engine import TorchEngine
-from astroyolo_cli.model.on_device import batches, recorded
+from astroyolo_cli.model.network import AstroYOLO
+from astroyolo_cli.model.on_device import Learning, batches, recorded
 from astroyolo_cli.pipeline import DetectSettings, detect, fill_tile
 from astroyolo_cli.stretch import Stretch, backgrounds
 from astroyolo_cli.tile import tiles
@@ -127,3 +129,19 @@ def test_a_recorded_network_says_the_same():
     for batch in (images, images):
         for head, output in recorded(engine._network, images)(batch).items():
             torch.testing.assert_close(output, expected[head])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA")
+def test_a_recorded_network_learns_the_same():
+    torch.manual_seed(0)
+    plain = AstroYOLO("nano-p2").cuda().to(memory_format=torch.channels_last).train()
+    copy = deepcopy(plain)
+    images = torch.rand(2, 3, 128, 128, device="cuda").contiguous(memory_format=torch.channels_last)
+    learning = Learning(copy, images, None)
+    copy.load_state_dict(plain.state_dict())  # recording has moved the normalisation's averages
+    for batch in (images, torch.rand_like(images)):
+        for model, forward in ((plain, plain), (copy, learning)):
+            model.zero_grad(set_to_none=True)
+            sum((output**2).mean() for output in forward(batch).values()).backward()
+        for one, other in zip(plain.parameters(), copy.parameters()):
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-6)

@@ -14,8 +14,8 @@ from astroyolo_cli.model.checkpoint import load
 from astroyolo_cli.model.losses import heads_losses
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.stretch import Stretch
-from astroyolo_cli.train.augment import field_sample, turn
-from astroyolo_cli.train.batches import collate, kinds_of_phase
+from astroyolo_cli.train.augment import Chances, field_sample, turn
+from astroyolo_cli.train.batches import Data, batches, collate, groups_of_phase, kinds_of_phase, with_pictures
 from astroyolo_cli.train.canvases import canvas_sample
 from astroyolo_cli.train.cutouts import Cutouts, central_box
 from astroyolo_cli.train.fields import Fields
@@ -258,6 +258,55 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(tmp_path, sg, ds):
     first, second = (load(tmp_path / run / "last.safetensors")[0].state_dict() for run in ("whole", "cut"))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_with_a_budget_ends_in_it_with_a_small_learning_rate(tmp_path, sg, ds, monkeypatch):
+    """The clock is the number of steps: 30 of them are the budget, of 4,000 that the epochs would take."""
+    from astroyolo_cli.train import loop
+
+    steps, rates, plain = [], [], []
+
+    def counted(model, batch, optimizer, scaler, precision, ranks, l1, forward):
+        rates.append(optimizer.param_groups[0]["lr"])
+        plain.append(l1)
+        steps.append(len(batch.images))
+        return {"box": 1.0}
+
+    monkeypatch.setattr(loop, "train_step", counted)
+    monkeypatch.setattr(loop, "WARM_UP", 5)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: 120.0 * len(steps))
+    train(Settings((str(sg),), str(ds), scheme="joint", epochs=1000, samples=4, batch_size=2, budget=1.0, lr=1.0), tmp_path / "run")
+    assert len(steps) in (30, 31, 32)
+    assert rates[-1] < 0.05 and max(rates) < 1.0 and rates[15] > 0.3
+    assert not any(plain[:26]) and all(plain[-3:])
+    assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_batches_of_processes_are_those_of_threads(tmp_path, sg, ds):
+    """But for float16, where the chances leave noise out."""
+    fields, cutouts = Fields([sg], tmp_path / "cache"), Cutouts(ds, tmp_path / "cache")
+    chances = Chances(depth=0, one_band=0.3, two_bands=0.3, injection=0.5)
+    data = Data(fields, cutouts, [0, 1], list(range(12)), Stretch(), chances=chances)
+    groups = groups_of_phase(Phase(sg=0.75, ds=0.25), 8, 4)
+    pairs = list(zip(batches(data, groups, (1, 2, 3)), batches(data, groups, (1, 2, 3), workers=2), strict=True))
+    assert len(pairs) == 2
+    for here, there in pairs:
+        assert there.images.dtype == torch.float16 and any(there.exposures)
+        torch.testing.assert_close(with_pictures(there).images, here.images, atol=4e-3, rtol=0)
+        torch.testing.assert_close(there.truth.sources.boxes, here.truth.sources.boxes)
+        assert there.names == here.names
+
+
+def test_processes_decode_the_same(tmp_path, sg, ds):
+    alone = Fields([sg], tmp_path / "a"), Cutouts(ds, tmp_path / "a")
+    shared = Fields([sg], tmp_path / "b", workers=2), Cutouts(ds, tmp_path / "b", workers=2)
+    for one, other in zip(alone, shared):
+        assert len(one) == len(other) > 0
+    for i in range(len(alone[0])):
+        np.testing.assert_array_equal(alone[0][i].signals, shared[0][i].signals)
+    for i in range(len(alone[1])):
+        np.testing.assert_array_equal(alone[1][i].rgb, shared[1][i].rgb)
+        np.testing.assert_array_equal(alone[1][i].box, shared[1][i].box)
 
 
 def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):

@@ -88,6 +88,11 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Stop after so many hours; --resume goes on.")
+@click.option(
+    "--budget", type=click.FloatRange(0, min_open=True), metavar="HOURS",
+    help="End within so many hours, however fast it is: the learning rate falls with the time; --epochs at most.",
+)  # fmt: skip
+@click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Processes that make batches; 0: two threads.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better validation.")
 @click.option("--weights", help="Weight file to start from; default: a new network.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")

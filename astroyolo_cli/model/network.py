@@ -115,3 +115,10 @@ def decode(detection: torch.Tensor, corners: torch.Tensor, strides: torch.Tensor
     center = (raw[..., :2] + corners) * strides[:, None]
     half = torch.exp(raw[..., 2:4].clamp(max=8.0)) * strides[:, None] / 2
     return torch.cat([center - half, center + half], dim=-1)
+
+
+@torch.no_grad()
+def outputs_here(model: AstroYOLO, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Raw outputs, float32 on the CPU, of images (B, 3, H, W) there, whatever the network's device is."""
+    images = images.to(next(model.parameters()).device, memory_format=torch.channels_last)
+    return {head: output.float().cpu() for head, output in model(images).items()}

@@ -116,3 +116,26 @@ def recorded(network: Callable, images: torch.Tensor) -> Callable:
         return found
 
     return replay
+
+
+class Learning(torch.nn.Module):
+    """A network's forward and backward kernels for training on batches of one shape, recorded as CUDA graphs; as it is where that fails.
+
+    Args:
+        images: (B, 3, H, W) on the card, the shape of all that is to come.
+        precision: of autocast; None for float32.
+    """
+
+    def __init__(self, network: torch.nn.Module, images: torch.Tensor, precision: torch.dtype | None):
+        super().__init__()
+        self.network = network
+        if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)  # recording has a stream of its own
+        try:
+            with torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
+                torch.cuda.make_graphed_callables(self, (images.clone(),))  # replaces forward
+        except RuntimeError as error:
+            warnings.warn(f"CUDA graph not recorded ({reason_of(error)}): slower, the same otherwise", AstroYOLOWarning, stacklevel=2)
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.network(images)

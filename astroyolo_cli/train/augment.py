@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..detections import MASK_ENDS
-from ..stretch import Stretch, lupton_rgb, three_channels
+from ..stretch import Stretch
+from .exposure import BANDS, Exposure, exposed
 from .samples import SIZE, Field, Sample
 
 FAINTEST = 6.0  # S/N below which a source is neither demanded nor forbidden
@@ -69,14 +70,14 @@ class Scene:
 def field_sample(
     field: Field, stretch: Stretch, rng: np.random.Generator | None, chances: Chances = USUAL, second: Field | None = None
 ) -> Sample:
-    """A field as the network sees it; augmented when ``rng`` is given.
+    """A field as the network sees it; augmented when ``rng`` is given, and then its exposure is still to be made.
 
     Args:
         second: the field that injection and mixup add.
     """
     scene = scene_of(field, rng)
     if rng is None:
-        return rendered(scene, stretch, (field.name,))
+        return pictured(rendered(scene, Exposure(stretch), (field.name,)))
     scene = other_seeing(scene, rng, chances)
     if second is not None and rng.random() < chances.injection:
         return finished(
@@ -91,29 +92,52 @@ def field_sample(
 def scene_of(field: Field, rng) -> Scene:
     """A window of the field, turned at random where ``rng`` is given."""
     signals, boxes = crop(field.signals, field.boxes, rng)
-    signals = signals.astype(np.float32)
     if rng is not None:
         signals, boxes = turn(signals, boxes, rng)
-    return Scene(signals, boxes, field.labels, field.ignore, field.snr, halos(field))
+    return Scene(single(signals), boxes, field.labels, field.ignore, field.snr, halos(field))
+
+
+def single(signals: np.ndarray) -> np.ndarray:
+    """float32, each row at a stretch; by PyTorch, whose conversion from float16 is several times as fast as NumPy's."""
+    import torch
+
+    return torch.from_numpy(np.array(signals)).float().numpy()
 
 
 def finished(scene: Scene, stretch: Stretch, rng, chances: Chances, names: tuple[str, ...]) -> Sample:
-    """What the exposure, the choice of bands and the stretch do."""
-    scene = change_depth(scene, rng, chances)
-    scene = slope(scene, rng, chances)
-    scene = drop_bands(scene, rng, chances)
-    signals = scene.signals * np.float32(rng.uniform(0.88, 1.12)) + np.float32(rng.normal(0, 0.1))
-    return rendered(replace(scene, signals=signals), other_stretch(stretch, rng, chances), names)
+    """The sky, and what the exposure, the choice of bands and the stretch will do to it."""
+    return rendered(slope(scene, rng, chances), drawn_exposure(stretch, rng, chances), names)
 
 
-def rendered(scene: Scene, stretch: Stretch, names: tuple[str, ...]) -> Sample:
-    """The picture, and which of the sources count."""
-    boxes, total = scene.boxes, np.hypot.reduce(scene.snr, axis=1)
+def drawn_exposure(stretch: Stretch, rng, chances: Chances) -> Exposure:
+    """Now and then a shallower one, one band alone, as for a single-band frame, or two with their mean between them; a little brighter
+    or darker in any case."""
+    is_shallow = rng.random() < chances.depth
+    noise, seed = float(rng.uniform(0.3, 2.0)) * is_shallow, int(rng.integers(2**31))
+    choice, bands = rng.random(), BANDS
+    if choice < chances.one_band:
+        bands = (int(rng.integers(3)),)
+    elif choice < chances.one_band + chances.two_bands:
+        bands = tuple(sorted(rng.choice(3, 2, replace=False).tolist()))
+    gain, offset = float(rng.uniform(0.88, 1.12)), float(rng.normal(0, 0.1))
+    return Exposure(other_stretch(stretch, rng, chances), noise, seed, bands, gain, offset)
+
+
+def rendered(scene: Scene, exposure: Exposure, names: tuple[str, ...]) -> Sample:
+    """The sample before its exposure, and which of the sources will count in it."""
+    boxes, snr = scene.boxes, scene.snr[:, list(exposure.bands)] / exposure.total_noise
+    total = np.hypot.reduce(snr, axis=1)
     inside = (boxes[:, 2] > boxes[:, 0] + 1) & (boxes[:, 3] > boxes[:, 1] + 1)
     ignore = scene.ignore | (total < FAINTEST)
     true, ignored = inside & ~ignore, inside & ignore & (total >= DROWNED) & ~scene.scattered
-    image = lupton_rgb(np.ascontiguousarray(scene.signals), stretch)
-    return Sample(image, boxes[true], scene.labels[true], boxes[ignored], True, names)
+    return Sample(scene.signals, boxes[true], scene.labels[true], boxes[ignored], True, names, exposure=exposure)
+
+
+def pictured(sample: Sample) -> Sample:
+    """With its exposure made."""
+    if sample.exposure is None:
+        return sample
+    return replace(sample, image=exposed(sample.image, sample.exposure), exposure=None)
 
 
 def halos(field: Field) -> np.ndarray:
@@ -196,17 +220,8 @@ def joint_light(one: Scene, other: Scene) -> Scene:
 def mixed(one: Sample, other: Sample) -> Sample:
     """Half of each picture, the sources of both (mixup, Zhang et al. 2018, arXiv:1710.09412, as YOLOX does it)."""
     joined = (np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("boxes", "labels", "ignored"))
+    one, other = pictured(one), pictured(other)
     return Sample((one.image + other.image) / 2, *joined, True, one.names + other.names)
-
-
-def change_depth(scene: Scene, rng, chances: Chances) -> Scene:
-    """Now and then a shallower exposure: white noise on top, sources' S/N reduced accordingly."""
-    if rng.random() > chances.depth:
-        return scene
-    extra = np.float32(rng.uniform(0.3, 2.0))
-    noise = rng.standard_normal(scene.signals.shape, np.float32)
-    total = np.sqrt(1 + extra**2)
-    return replace(scene, signals=(scene.signals + extra * noise) / total, snr=scene.snr / total)
 
 
 def slope(scene: Scene, rng, chances: Chances) -> Scene:
@@ -216,18 +231,6 @@ def slope(scene: Scene, rng, chances: Chances) -> Scene:
     x, y = np.meshgrid(*2 * (np.linspace(-0.5, 0.5, SIZE, dtype=np.float32),))
     steep = rng.uniform(-STEEPEST, STEEPEST, (2, 3, 1, 1)).astype(np.float32)
     return replace(scene, signals=scene.signals + steep[0] * x + steep[1] * y)
-
-
-def drop_bands(scene: Scene, rng, chances: Chances) -> Scene:
-    """Now and then one band alone, as for a single-band frame, or two with their mean between them."""
-    choice = rng.random()
-    if choice < chances.one_band:
-        kept = rng.choice(3, 1)
-    elif choice < chances.one_band + chances.two_bands:
-        kept = np.sort(rng.choice(3, 2, replace=False))
-    else:
-        return scene
-    return replace(scene, signals=three_channels([scene.signals[i] for i in kept]), snr=scene.snr[:, kept])
 
 
 def other_stretch(stretch: Stretch, rng, chances: Chances) -> Stretch:

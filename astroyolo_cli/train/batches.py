@@ -1,8 +1,8 @@
-"""Samples to batches, made ahead in threads; each sample's randomness depends on seed, epoch and place alone."""
+"""Samples to batches, made ahead in threads or processes; each sample's randomness depends on seed, epoch and place alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,13 +12,18 @@ import torch
 from ..model.assign import Targets
 from ..model.losses import Truth
 from ..stretch import Stretch
-from .augment import USUAL, Chances, field_sample
+from .augment import USUAL, Chances, field_sample, pictured
 from .canvases import canvas_sample
 from .cutouts import Cutouts
+from .exposure import Exposure, exposed
 from .fields import Fields
+from .processes import each_done
 from .ranks import ALONE, Ranks
 from .samples import Sample
 from .schemes import Phase
+
+THREADS = 2  # that make batches ahead where no processes do
+LARGEST = 6e4  # signal, which float16 can hold
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,32 @@ class Data:
 
 @dataclass(frozen=True)
 class Batch:
-    """images: (B, 3, 512, 512) float32; truth: what is known of them; names: of the fields and cutouts in each image."""
+    """Images and what is known of them.
+
+    Attributes:
+        images: (B, 3, 512, 512) float32, in [0, 1] unless there are exposures; float16 from another process.
+        truth: what is known of them.
+        names: of the fields and cutouts in each image.
+        exposures: one an image, None where it is a picture already; () where all are.
+    """
 
     images: torch.Tensor
     truth: Truth
     names: tuple[tuple[str, ...], ...] = ()
+    exposures: tuple[Exposure | None, ...] = ()
+
+    def pin_memory(self) -> Batch:
+        """With its pixels where a GPU fetches them without waiting; PyTorch's loader calls it."""
+        return replace(self, images=self.images.pin_memory())
+
+
+def with_pictures(batch: Batch) -> Batch:
+    """Its exposures made, where its images are."""
+    images = batch.images.float()
+    if not batch.exposures:
+        return replace(batch, images=images)
+    shown = [image if exposure is None else exposed(image, exposure) for image, exposure in zip(images, batch.exposures)]
+    return replace(batch, images=torch.stack(shown), exposures=())
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -71,7 +97,9 @@ def collate(samples: list[Sample]) -> Batch:
         central=with_votes(gather(lambda s: none if s.is_field else s.boxes, lambda s: no_label if s.is_field else s.labels)),
         has_sources=torch.tensor([s.is_field for s in samples]),
     )
-    return Batch(torch.from_numpy(np.stack([s.image for s in samples])), truth, tuple(s.names for s in samples))
+    exposures = tuple(s.exposure for s in samples)
+    images = torch.from_numpy(np.stack([s.image for s in samples]))
+    return Batch(images, truth, tuple(s.names for s in samples), exposures if any(exposures) else ())
 
 
 def kinds_of_phase(phase: Phase, samples: int) -> list[bool]:
@@ -113,16 +141,33 @@ def groups_of_phase(phase: Phase, samples: int, batch_size: int, ranks: Ranks = 
     return [[(place, kinds[place]) for place in ranks.share(group)] for group in whole if len(group) >= ranks.count]
 
 
-def batches(data: Data, groups: list[list[tuple[int, bool]]], key: tuple[int, ...], threads: int) -> Iterator[Batch]:
-    """The batches of ``groups``, made ahead in the background."""
+def batches(data: Data, groups: list[list[tuple[int, bool]]], key: tuple[int, ...], workers: int = 0) -> Iterator[Batch]:
+    """The batches of ``groups``, made ahead in the background.
 
-    def make(group: list[tuple[int, bool]]) -> Batch:
-        return collate([make_sample(data, is_field, (*key, place)) for place, is_field in group])
+    Args:
+        workers: processes that make them, in float16 and with exposures left to make; 0 for two threads of this one, with pictures.
+    """
 
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = [pool.submit(make, group) for group in groups[: threads + 1]]
-        for number in range(len(groups)):
+    def samples(number: int) -> list[Sample]:
+        return [make_sample(data, is_field, (*key, place)) for place, is_field in groups[number]]
+
+    def unexposed(number: int) -> Batch:
+        batch = collate(samples(number))
+        return replace(batch, images=batch.images.clamp_(-LARGEST, LARGEST).half())
+
+    def shown(number: int) -> Batch:
+        return collate([pictured(sample) for sample in samples(number)])
+
+    if workers:
+        return each_done(unexposed, len(groups), workers, pinned=torch.cuda.is_available())
+    return made_by_threads(shown, len(groups))
+
+
+def made_by_threads(make: Callable[[int], Batch], count: int) -> Iterator[Batch]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        ahead = [pool.submit(make, number) for number in range(min(THREADS + 1, count))]
+        for number in range(count):
             batch = ahead.pop(0).result()
-            if number + threads + 1 < len(groups):
-                ahead.append(pool.submit(make, groups[number + threads + 1]))
+            if number + THREADS + 1 < count:
+                ahead.append(pool.submit(make, number + THREADS + 1))
             yield batch

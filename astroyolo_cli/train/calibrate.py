@@ -19,7 +19,7 @@ from ..detections import centers
 from ..model.assign import assign, surest_rows
 from ..model.checkpoint import Calibration, Card
 from ..model.decoding import detections_of_images, log_odds
-from ..model.network import decode, grid_of
+from ..model.network import decode, grid_of, outputs_here
 from ..stretch import Stretch
 from .augment import field_sample
 from .batches import Data, collate
@@ -78,7 +78,7 @@ class ModelEngine:
         self.model, self.card = model, card or Card(size=model.size)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return {head: output.float().numpy() for head, output in self.model(torch.from_numpy(images)).items()}
+        return {head: output.numpy() for head, output in outputs_here(self.model, torch.from_numpy(images)).items()}
 
 
 def judge_field(model, sample: Sample) -> Opinions:
@@ -108,13 +108,13 @@ def match(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def judge_canvas(model, sample: Sample) -> Opinions:
     """The central galaxies of a canvas of cutouts: logit of disk at the best cell of each, and the truth."""
     batch = collate([sample])
-    outputs = model(batch.images)
+    outputs = outputs_here(model, batch.images)
     corners, strides = grid_of(outputs["detection"], (SIZE, SIZE))
     objectness = outputs["detection"][..., 4]
     found = assign(decode(outputs["detection"], corners, strides), objectness, batch.truth.central, (SIZE, SIZE))
     best = surest_rows(found, objectness, len(sample.labels))
     used = best[best >= 0]
-    logits = outputs["smooth_disk"][0, found.cell[used]].float()
+    logits = outputs["smooth_disk"][0, found.cell[used]]
     return Opinions((logits[:, 1] - logits[:, 0]).numpy(), sample.labels[found.source[used].numpy()] == 1)
 
 

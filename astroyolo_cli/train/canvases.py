@@ -24,21 +24,27 @@ def canvas_sample(
         native: show each galaxy at the survey's own pixel scale.
         soft: labels are the parts of the votes, not the class that has more of them.
     """
-    image = np.zeros((3, SIZE, SIZE), np.float32)
-    boxes, shown = [], []
     raw = augment and rng.random() < 0.5
     grey = augment and rng.random() < 0.3
     cells = QUARTERS if native else mosaic_cells(rng)
-    if raw or any(cell < CLEAR for _, _, cell in cells):
-        image[:] = stretched(np.zeros_like(image), stretch, rng)
+    signals, pictures = np.zeros((3, SIZE, SIZE), np.float32), []
+    boxes, shown = [], []
     for y, x, cell in cells:
         cutout = draw(rng)
         rgb, box = at_native_scale(cutout, cell, rng, augment) if native else shrink(cutout, cell, rng, augment)
+        place = (slice(None), slice(y, y + cell), slice(x, x + cell))
         if raw or cell < CLEAR:
-            rgb, box = as_observed(rgb, box, stretch, rng)
-        image[:, y : y + cell, x : x + cell] = grey_of(rgb, rng) if grey else rgb
+            signals[place], box = as_observed(rgb, box, rng)
+        else:
+            pictures.append((place, rgb))
         boxes.append(box + np.array([x, y, x, y], np.float32))
         shown.append(cutout)
+    image = stretched(signals, stretch, rng) if len(pictures) < len(cells) else signals
+    for place, rgb in pictures:
+        image[place] = rgb
+    if grey:
+        for y, x, cell in cells:
+            image[:, y : y + cell, x : x + cell] = grey_of(image[:, y : y + cell, x : x + cell], rng)
     labels = np.array([cutout.label for cutout in shown], np.int64)
     p_disk = np.array([cutout.p_disk for cutout in shown], np.float32) if soft else None
     names = tuple(cutout.name for cutout in shown)
@@ -67,20 +73,16 @@ def shrink(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.ndarray, n
     """(3, side, side) float32 in [0, 1] of the cutout's middle, turned and shifted, and its box."""
     from PIL import Image
 
-    image, box = cutout.rgb, cutout.box[None]
-    window = CUTOUT
-    if augment:
-        image, box = turn(image, box, rng)
-        window = int(rng.uniform(0.55, 1.0) * CUTOUT)
+    window = int(rng.uniform(0.55, 1.0) * CUTOUT) if augment else CUTOUT
     spare = CUTOUT - window
     shift = rng.integers(-spare // 4, spare // 4 + 1, 2) if augment and spare > 3 else np.zeros(2, int)
     left, top = spare // 2 + shift
-    picture = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    small = picture.resize(
-        (side, side), Image.Resampling.BOX if side < window else Image.Resampling.BILINEAR, (left, top, left + window, top + window)
-    )
-    box = (box[0] + 0.5 - np.array([left, top, left, top])) * side / window - 0.5
-    return np.asarray(small, np.float32).transpose(2, 0, 1) / 255, np.clip(box, -0.5, side - 0.5)
+    method = Image.Resampling.BOX if side < window else Image.Resampling.BILINEAR
+    part = (left, top, left + window, top + window)
+    small = np.stack([np.asarray(Image.fromarray(channel).resize((side, side), method, part), np.float32) for channel in cutout.rgb])
+    box = np.clip((cutout.box + 0.5 - np.array([left, top, left, top])) * side / window - 0.5, -0.5, side - 0.5)[None]
+    small, box = turn(small, box, rng) if augment else (small, box)
+    return small / 255, box[0]
 
 
 def at_native_scale(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -102,8 +104,8 @@ def at_native_scale(cutout: Cutout, side: int, rng, augment: bool) -> tuple[np.n
     return cell, np.clip(box, -0.5, side - 0.5)
 
 
-def as_observed(rgb: np.ndarray, box: np.ndarray, stretch: Stretch, rng) -> tuple[np.ndarray, np.ndarray]:
-    """The same galaxy through another telescope, and its box: light made linear, blurred by a PSF, noise added, our own stretch."""
+def as_observed(rgb: np.ndarray, box: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    """The same galaxy through another telescope, and its box: light made linear, blurred by a PSF, over the noise that is to be added."""
     from scipy.ndimage import gaussian_filter
 
     light = linear_light(rgb)
@@ -115,7 +117,7 @@ def as_observed(rgb: np.ndarray, box: np.ndarray, stretch: Stretch, rng) -> tupl
     reach = max(light.shape[1] // 16, 1)
     peak = max(light[:, middle - reach : middle + reach + 1, middle - reach : middle + reach + 1].mean(0).max(), 1e-3)
     signals = light * np.float32(np.exp(rng.uniform(np.log(10), np.log(600))) / peak)
-    return stretched(signals, stretch, rng), blurred_boxes(box[None], sigma, np.array([1]), rgb.shape[-1])[0]
+    return signals, blurred_boxes(box[None], sigma, np.array([1]), rgb.shape[-1])[0]
 
 
 def border(side: int) -> np.ndarray:

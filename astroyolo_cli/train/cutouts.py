@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..whole import written_whole
 from .formats_votes import PICTURES, RADII, VOTE_THRESHOLD, Labelled, voted_images
+from .processes import each_done
 from .samples import Cutout, is_fresh, name_hash, split
 
 CACHE_VERSION = 2
@@ -25,18 +26,18 @@ class Cutouts:
     Args:
         root: images below ``smooth/`` and ``disk/``, or tables with votes and the images that they name.
         cache: folder for the decoded pixels; runs can share it.
-        progress: wraps the list of images while they are decoded.
         vote_threshold: galaxies of a table are left out where neither smooth nor disk has this part of the votes.
         tell: called with a line for each kind of thing that was left out.
+        workers: processes that decode; 0 for this one.
     """
 
     def __init__(
         self,
         root: Path,
         cache: Path,
-        progress=None,
         vote_threshold: float = VOTE_THRESHOLD,
         tell: Callable[[str], None] = lambda line: None,
+        workers: int = 0,
     ):
         images = labelled_images(root, vote_threshold, tell)
         self._names = [image.path.stem for image in images]
@@ -46,7 +47,7 @@ class Cutouts:
         stem = cache / f"cutouts-{name_hash(json.dumps([CACHE_VERSION, *(str(p.resolve()) for p in paths)]))}"
         stem.parent.mkdir(parents=True, exist_ok=True)
         if not is_fresh(stem.with_suffix(".npz"), tuple(paths)) or not stem.with_suffix(".npy").is_file():
-            cache_cutouts(paths, stem, progress)
+            cache_cutouts(paths, stem, workers)
         self._rgb = np.load(stem.with_suffix(".npy"), mmap_mode="r")
         with np.load(stem.with_suffix(".npz")) as saved:
             self._boxes = saved["boxes"]
@@ -101,7 +102,7 @@ def sorted_images(root: Path) -> list[Labelled]:
     return images
 
 
-def cache_cutouts(paths: list[Path], stem: Path, progress=None) -> None:
+def cache_cutouts(paths: list[Path], stem: Path, workers: int = 0) -> None:
     """Decode the images; boxes are written last, so that a cut-short cache is made again.
 
     Pixels are appended, not mapped: on a full disk a write fails in words, where a mapped page kills the process.
@@ -110,12 +111,17 @@ def cache_cutouts(paths: list[Path], stem: Path, progress=None) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), 3, CUTOUT, CUTOUT)}
     with written_whole(stem.with_suffix(".npy")) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for i, path in enumerate(paths if progress is None else progress(paths)):
-            rgb, sides[i] = centre_of_picture(path)
-            file.write(np.ascontiguousarray(rgb).tobytes())
-            boxes[i] = central_box(rgb)
+        for i, (rgb, side, box) in enumerate(each_done(lambda number: decoded(paths[number]), len(paths), workers)):
+            file.write(rgb.tobytes())
+            sides[i], boxes[i] = side, box
     with written_whole(stem.with_suffix(".npz")) as partial:
         np.savez(partial, boxes=boxes, sides=sides)
+
+
+def decoded(path: Path) -> tuple[np.ndarray, int, np.ndarray]:
+    """(3, 256, 256) uint8 around the middle of an image, its shorter side, and the box of the source at its centre."""
+    rgb, side = centre_of_picture(path)
+    return np.ascontiguousarray(rgb), side, central_box(rgb)
 
 
 def centre_of_picture(path: Path) -> tuple[np.ndarray, int]:

@@ -15,6 +15,7 @@ from .formats_coco import coco_entries
 from .formats_sets import set_entries
 from .formats_yolo import yolo_entries
 from .images import signals_of
+from .processes import each_done
 from .samples import Entry, Field, Sources, is_fresh, name_hash, split
 
 LAYOUTS = (coco_entries, set_entries, yolo_entries)  # the first that fits a folder reads it
@@ -47,12 +48,12 @@ class Fields:
     Args:
         roots: folders, each in a layout of its own.
         cache: folder for the decoded pixels and boxes; runs can share it.
-        progress: wraps the list of fields while they are decoded.
         tell: called with a line for each kind of thing that was left out.
+        workers: processes that decode; 0 for this one.
     """
 
-    def __init__(self, roots: list[Path], cache: Path, progress=None, tell: Callable[[str], None] = lambda line: None):
-        self._names, self._stems, entries = [], [], []
+    def __init__(self, roots: list[Path], cache: Path, tell: Callable[[str], None] = lambda line: None, workers: int = 0):
+        self._names, self._stems, self._pixels, entries = [], [], {}, []
         for root in roots:
             folder = cache / f"fields-{name_hash(str(root.resolve()))}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,8 +62,8 @@ class Fields:
             self._names += [entry.name for entry in found]
             self._stems += [folder / cache_name(entry.name) for entry in found]
         work = list(zip(entries, self._stems))
-        for entry, stem in work if progress is None else progress(work):
-            cache_field(entry, stem)
+        for _ in each_done(lambda number: cache_field(*work[number]), len(work), workers):
+            pass
         self._sources = [load_sources(with_ending(stem, ".npz")) for stem in self._stems]
         if empty := sum(s.empty_masks for s in self._sources):
             tell(f"{empty} masks without any light are left out")
@@ -71,7 +72,9 @@ class Fields:
         return len(self._names)
 
     def __getitem__(self, index: int) -> Field:
-        return field_of(np.load(with_ending(self._stems[index], ".npy"), mmap_mode="r"), self._sources[index], self._names[index])
+        if index not in self._pixels:
+            self._pixels[index] = np.load(with_ending(self._stems[index], ".npy"), mmap_mode="r")
+        return field_of(self._pixels[index], self._sources[index], self._names[index])
 
     def split(self) -> tuple[list[int], list[int]]:
         """Indices for training and for validation, by the fields' names."""

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,16 +19,28 @@ from ..model.checkpoint import Card, load, locate, save
 from ..model.engine import best_device
 from ..model.grow import can_grow, grown
 from ..model.network import AstroYOLO
+from ..model.on_device import Learning
 from ..model.sizes import SIZES
 from ..stretch import Stretch
 from ..whole import write_text_whole
 from .augment import Chances
-from .batches import Batch, Data, batches, groups_of_phase
+from .batches import Batch, Data, batches, groups_of_phase, with_pictures
 from .calibrate import calibrate
 from .cutouts import Cutouts
 from .fields import Fields
 from .heldout import can_judge, detection_scores, report_on_held_out
-from .optimise import at_scale, largest_batch, learning_rate, make_optimizer, make_scaler, on_device, set_frozen, train_step
+from .optimise import (
+    PRECISIONS,
+    WARM_UP,
+    at_scale,
+    largest_batch,
+    learning_rate,
+    make_optimizer,
+    make_scaler,
+    on_device,
+    set_frozen,
+    train_step,
+)  # fmt: skip
 from .pictures import draw_curves, draw_first_batch
 from .ranks import Ranks
 from .schemes import Phase, Scheme, scheme_named
@@ -38,7 +51,6 @@ from .watch import Watch
 
 PLAIN_END = 0.1  # the last part of a run adds the L1 loss and learns from true labels alone
 CHECKPOINT_SECONDS = 120
-THREADS = 2  # that make batches ahead
 
 
 @dataclass
@@ -46,9 +58,11 @@ class Run:
     """All that a run holds while it goes on.
 
     Attributes:
-        total: gradient steps of the whole run.
+        planned: gradient steps of all epochs.
+        opened: of ``time.monotonic()``; so many seconds in the past as the run has been going on.
         deadline: of ``time.monotonic()``, after which it stops and stays resumable.
         seen: whether figures and average precision can be had.
+        recorded: the network for full batches, once its kernels are recorded, on a GPU.
     """
 
     settings: Settings
@@ -65,9 +79,22 @@ class Run:
     progress: Progress
     card: Card
     watch: Watch
-    total: int
+    planned: int
+    opened: float
     deadline: float
     seen: bool
+    recorded: Learning | None = None
+
+    @property
+    def spent(self) -> float:
+        """The part of the budget of time that is spent; 0 without one."""
+        return (time.monotonic() - self.opened) / (3600 * self.settings.budget) if self.settings.budget else 0.0
+
+    @property
+    def total(self) -> int:
+        """Gradient steps of the whole run: as planned, or as many as the budget of time will see at the rate until now."""
+        step, spent = self.progress.step, self.spent
+        return self.planned if not spent or step < WARM_UP else max(min(self.planned, round(step / spent)), step)
 
     @property
     def is_plain(self) -> bool:
@@ -76,6 +103,7 @@ class Run:
 
     def checkpoint(self) -> None:
         if self.ranks.leads:
+            self.progress.seconds = time.monotonic() - self.opened
             save_checkpoint(self.folder / "checkpoint.pt", self.model, self.average, self.optimizer, self.scaler, self.progress)
 
 
@@ -96,7 +124,7 @@ def train(
         run = open_run(settings, folder, start, resume, cache or folder / "cache", watch)
         if run.ranks.leads:
             save_settings(run.settings, folder)
-        while run.progress.epoch < settings.epochs and not run.ranks.any(time.monotonic() > run.deadline):
+        while run.progress.epoch < settings.epochs and not run.ranks.any(time.monotonic() > run.deadline or run.spent > 1):
             if settings.patience and run.progress.since_best >= settings.patience:
                 watch.line(f"no better for {run.progress.since_best} epochs: stopping early")
                 break
@@ -111,6 +139,7 @@ def train(
 
 def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, cache: Path, watch: Watch) -> Run:
     torch.manual_seed(settings.seed)
+    torch.backends.cudnn.benchmark = not settings.multi_scale  # the fastest kernels for one shape are looked for once
     ranks = Ranks.from_environment(settings.device)
     scheme = scheme_named(settings.scheme)
     data, held_out = ranks.in_turn(lambda: open_data(settings, scheme, cache, watch.line if ranks.leads else lambda line: None))
@@ -130,10 +159,11 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
         if ranks.leads:
             keep_rows(folder / "results.csv", progress.epoch)
     deadline = time.monotonic() + 3600 * settings.hours if settings.hours else math.inf
-    total = sum(steps_of(scheme.phases(epoch, settings.epochs), settings, ranks) for epoch in range(settings.epochs))
+    opened = time.monotonic() - progress.seconds
+    planned = sum(steps_of(scheme.phases(epoch, settings.epochs), settings, ranks) for epoch in range(settings.epochs))
     return Run(
         settings, folder, scheme, ranks, data, held_out, model, teachers, average, optimizer, scaler, progress,
-        card_of(settings, data, model.size), watch, total, deadline, can_judge(watch.line),
+        card_of(settings, data, model.size), watch, planned, opened, deadline, can_judge(watch.line),
     )  # fmt: skip
 
 
@@ -148,7 +178,7 @@ def start_model(start: str | None, size: str) -> AstroYOLO:
 def trial_step(model: AstroYOLO, data: Data, settings: Settings, images: int) -> None:
     """A gradient step of no size, for the memory it takes."""
     phase = Phase(sg=1.0) if data.fields else Phase(ds=1.0)
-    (batch,) = batches(data, groups_of_phase(phase, images, images), (settings.seed, 0, 0), THREADS)
+    (batch,) = batches(data, groups_of_phase(phase, images, images), (settings.seed, 0, 0))
     optimizer = make_optimizer(model, replace(settings, lr=0.0, weight_decay=0.0))
     train_step(model, on_device(batch, settings.device), optimizer, precision=settings.precision)
 
@@ -159,8 +189,8 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
         if needed and not getattr(settings, name):
             raise AstroYOLOError(f"scheme {settings.scheme!r} learns from --{name}, which is not given; name its folder")
     tell("reading the data sets (the first time decodes them)")
-    fields = Fields([Path(folder) for folder in settings.sg], cache, tell=tell) if scheme.needs_sg else None
-    cutouts = Cutouts(Path(settings.ds), cache, vote_threshold=settings.vote_threshold, tell=tell) if scheme.needs_ds else None
+    fields = Fields([Path(folder) for folder in settings.sg], cache, tell, settings.workers) if scheme.needs_sg else None
+    cutouts = Cutouts(Path(settings.ds), cache, settings.vote_threshold, tell, settings.workers) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
     tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
     if cutouts and settings.native_scale:
@@ -190,6 +220,8 @@ def train_one_epoch(run: Run) -> dict | None:
         if run.settings.hours and run.ranks.any(time.monotonic() > run.deadline):
             run.checkpoint()
             return None
+        if run.settings.budget and run.ranks.any(run.spent > 1):
+            break
     rate = count / (time.monotonic() - began)
     return {"epoch": run.progress.epoch, "images_per_s": rate} | {name: value / max(steps, 1) for name, value in sums.items()}
 
@@ -201,9 +233,9 @@ def batches_of_epoch(run: Run, phases: tuple[Phase, ...]) -> Iterator[tuple[Phas
         phase, key = phases[progress.phase], (settings.seed, progress.epoch, progress.phase)
         set_frozen(run.model, phase.frozen)
         groups = groups_of_phase(phase, settings.samples, settings.batch_size, run.ranks)[progress.batch :]
-        for batch in batches(run.data, groups, key, THREADS):
+        for batch in batches(run.data, groups, key, settings.workers):
             if progress.step == 0 and run.ranks.leads and run.seen:
-                draw_first_batch(batch, run.folder / "first_batch.png")
+                draw_first_batch(with_pictures(batch), run.folder / "first_batch.png")
             yield phase, batch
         progress.phase, progress.batch = progress.phase + 1, 0
 
@@ -215,10 +247,23 @@ def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
         batch = run.teachers.complete(at_scale(batch, run.progress.step) if run.settings.multi_scale else batch)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(run.progress.step, run.total, run.settings.lr) * phase.rate
-    losses = train_step(run.model, batch, run.optimizer, run.scaler, run.settings.precision, run.ranks, l1=run.is_plain)
+    forward = forward_of(run, batch.images)
+    losses = train_step(run.model, batch, run.optimizer, run.scaler, run.settings.precision, run.ranks, run.is_plain, forward)
     run.average.update(run.model)
     run.progress.batch, run.progress.step = run.progress.batch + 1, run.progress.step + 1
     return losses
+
+
+def forward_of(run: Run, images: torch.Tensor) -> torch.nn.Module:
+    """The network; on one GPU its kernels are recorded at the first full batch, unless part of it is frozen at times."""
+    settings = run.settings
+    one_shape = settings.device == "cuda" and run.ranks.count == 1 and not settings.multi_scale
+    if not one_shape or len(images) < settings.batch_size or run.scheme.freezes:
+        return run.model
+    if run.recorded is None:
+        precision = PRECISIONS[settings.precision] if settings.precision != "fp32" else None
+        run.recorded = Learning(run.model, images.contiguous(memory_format=torch.channels_last), precision)
+    return run.recorded
 
 
 def average_model(model: AstroYOLO, average: Average) -> AstroYOLO:
@@ -234,7 +279,8 @@ def finish_epoch(run: Run, row: dict) -> None:
     progress.epoch, progress.phase, progress.batch = progress.epoch + 1, 0, 0
     if run.ranks.leads:
         final = average_model(run.model, run.average)
-        row = row | validate(final, run.held_out) | (detection_scores(final, run.held_out) if run.seen else {})
+        judged = deepcopy(final).to(run.settings.device)
+        row = row | validate(judged, run.held_out) | (detection_scores(judged, run.held_out) if run.seen else {})
         save(final, run.card, run.folder / "last.safetensors")
         progress.since_best += 1
         if row["validation"] < progress.best:
@@ -251,7 +297,7 @@ def finish_epoch(run: Run, row: dict) -> None:
 def finish(run: Run) -> None:
     """The calibrated weights, and the report on what was held out."""
     run.watch.line("calibrating on what was held out")
-    final = average_model(run.model, run.average)
+    final = average_model(run.model, run.average).to(run.settings.device)
     scores = {name: value for name, value in validate(final, run.held_out).items() if name.endswith("accuracy")}
     card = replace(run.card, calibration=calibrate(final, run.held_out), scores=scores)
     save(final, card, run.folder / "last.safetensors")

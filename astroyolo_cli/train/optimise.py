@@ -13,7 +13,7 @@ from ..errors import AstroYOLOError
 from ..model.assign import Targets
 from ..model.losses import Truth, heads_losses
 from ..model.network import AstroYOLO
-from .batches import Batch
+from .batches import Batch, with_pictures
 from .ranks import ALONE, Ranks
 from .samples import some_of
 from .state import Settings
@@ -33,7 +33,7 @@ def make_optimizer(model: AstroYOLO, settings: Settings) -> torch.optim.Optimize
     groups = [{"params": kernels, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.lr)
+    return torch.optim.AdamW(groups, lr=settings.lr, fused=kernels[0].is_cuda)
 
 
 def make_scaler(device: str, precision: str) -> torch.amp.GradScaler:
@@ -82,8 +82,13 @@ def learning_rate(step: int, total: int, peak: float) -> float:
     return peak * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0))))
 
 
-def train_step(model, batch: Batch, optimizer, scaler=None, precision: str = "bf16", ranks: Ranks = ALONE, l1: bool = False) -> dict:
+def train_step(
+    model, batch: Batch, optimizer, scaler=None, precision: str = "bf16", ranks: Ranks = ALONE, l1: bool = False, forward=None
+) -> dict:
     """One gradient step; the losses by name.
+
+    Args:
+        forward: what gives the model's outputs; the model itself unless it was recorded.
 
     Raises:
         AstroYOLOError: if the loss is not finite, in any of the processes; it names the images of this one.
@@ -92,33 +97,34 @@ def train_step(model, batch: Batch, optimizer, scaler=None, precision: str = "bf
     device = images.device.type
     scaler = scaler or make_scaler(device, precision)
     with torch.autocast(device, PRECISIONS[precision], enabled=precision != "fp32"):
-        outputs = model(images)
+        outputs = (forward or model)(images)
     losses = heads_losses(outputs, batch.truth, images.shape[-2:], l1, ranks.divisor)
-    total = sum(losses.values())
-    if ranks.any(not bool(torch.isfinite(total))):
-        terms = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
+    values = dict(zip(losses, torch.stack(list(losses.values())).tolist()))  # a GPU is waited for once
+    if ranks.any(not math.isfinite(sum(values.values()))):
+        terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
         seen = some_of(sorted({name for names in batch.names for name in names}))
         raise AstroYOLOError(f"loss is not finite ({terms}) on {seen}; lower --lr and resume from the last checkpoint")
     optimizer.zero_grad(set_to_none=True)
-    scaler.scale(total).backward()
+    scaler.scale(sum(losses.values())).backward()
     ranks.average_gradients(model)
     scaler.unscale_(optimizer)
     torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
     scaler.step(optimizer)
     scaler.update()
-    return {name: value.item() for name, value in losses.items()}
+    return values
 
 
 def on_device(batch: Batch, device: str) -> Batch:
+    """The batch where the network learns, its exposures made there."""
     if device == "cpu":
-        return batch
+        return with_pictures(batch)
 
     def moved(targets: Targets) -> Targets:
         return Targets(*(None if part is None else part.to(device) for part in vars(targets).values()))
 
     truth = batch.truth
     parts = (moved(truth.sources), moved(truth.ignored), moved(truth.central), truth.has_sources.to(device))
-    return replace(batch, images=batch.images.to(device), truth=Truth(*parts))
+    return with_pictures(replace(batch, images=batch.images.to(device, non_blocking=True), truth=Truth(*parts)))
 
 
 def at_scale(batch: Batch, step: int) -> Batch:

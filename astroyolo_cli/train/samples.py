@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..inputs import FieldInput
+from .exposure import Exposure
 
 HELD_OUT = 20  # one in so many is for validation
 SIZE = 512  # pixels of a training image
@@ -93,13 +94,14 @@ class Sample:
     """One training image and what is known of it.
 
     Attributes:
-        image: (3, 512, 512) float32 RGB in [0, 1].
+        image: (3, 512, 512) float32 RGB in [0, 1]; where an exposure is given, the signals that it shall make that of.
         boxes: (n, 4) float32, pixels, the centre of the first pixel at 0.
         labels: (n,) int64; star/galaxy for a field, smooth/disk for a canvas of cutouts.
         ignored: (m, 4) float32 boxes that are neither source nor empty sky.
         is_field: True for D_sg, False for D_ds.
         names: of the field or the cutouts that it shows.
         p_second: (n,) float32, the probability of the second class where labels are soft.
+        exposure: that is still to be made; None where ``image`` is a picture.
     """
 
     image: np.ndarray
@@ -109,6 +111,7 @@ class Sample:
     is_field: bool
     names: tuple[str, ...] = ()
     p_second: np.ndarray | None = None
+    exposure: Exposure | None = None
 
 
 def sources_of(boxes, labels, ignore=None, snr=None, empty_masks: int = 0) -> Sources:

@@ -51,6 +51,11 @@ class Scheme:
     def needs_ds(self) -> bool:
         return any(phase.ds for stage in self.stages for phase in stage.phases)
 
+    @property
+    def freezes(self) -> bool:
+        """Whether a part of the network is frozen at times."""
+        return any(phase.frozen for stage in self.stages for phase in stage.phases)
+
     def phases(self, epoch: int, epochs: int) -> tuple[Phase, ...]:
         """Of epoch number ``epoch`` (from 0) of ``epochs``."""
         return next(stage.phases for stage in self.stages if epoch < round(stage.until * epochs) or stage is self.stages[-1])

@@ -41,6 +41,8 @@ class Settings:
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass, "bf16", "fp16" or "fp32"; losses are in float32 in any case.
         multi_scale: another side of the images in every batch, 384 to 640 pixels.
+        workers: processes that make batches; 0 for threads of this one.
+        budget: hours within which the run ends, its learning rate falling with the time; None: steps alone decide.
     """
 
     sg: tuple[str, ...]
@@ -64,6 +66,8 @@ class Settings:
     device: str = "auto"
     precision: str = "bf16"
     multi_scale: bool = False
+    workers: int = 0
+    budget: float | None = None
 
 
 class Average:
@@ -77,16 +81,19 @@ class Average:
     def update(self, model: AstroYOLO) -> None:
         self.steps += 1
         keep = self.decay * (1 - math.exp(-self.steps / self.settle))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.values[name].mul_(keep).add_(value, alpha=1 - keep)
-            else:
-                self.values[name].copy_(value)
+        state = model.state_dict()
+        moving = [name for name, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[name] for name in moving], [state[name] for name in moving], 1 - keep)
+        for name in state.keys() - set(moving):
+            self.values[name].copy_(state[name])
 
 
 @dataclass
 class Progress:
-    """Where a run stands: the next batch is ``batch`` of ``phase`` of ``epoch``; ``step`` counts all; epochs ``since_best``."""
+    """Where a run stands: the next batch is ``batch`` of ``phase`` of ``epoch``; ``step`` counts all; epochs ``since_best``.
+
+    ``seconds`` were spent before it was last opened.
+    """
 
     epoch: int = 0
     phase: int = 0
@@ -94,6 +101,7 @@ class Progress:
     step: int = 0
     best: float = math.inf
     since_best: int = 0
+    seconds: float = 0.0
 
 
 def previous(path: Path) -> Path:

@@ -7,7 +7,7 @@ import torch
 
 from ..model.assign import assign, surest_rows
 from ..model.losses import heads_losses
-from ..model.network import decode, grid_of
+from ..model.network import decode, grid_of, outputs_here
 from .augment import field_sample
 from .batches import Batch, Data, collate
 from .canvases import canvas_sample
@@ -37,9 +37,8 @@ def validate(model, data: Data) -> dict[str, float]:
     """Mean losses by name with the prefix val_, their sum ``validation``, and accuracies at assigned cells."""
     losses, right, seen = [], {"star_galaxy": 0, "smooth_disk": 0}, {"star_galaxy": 0, "smooth_disk": 0}
     for batch in validation_batches(data):
-        images = batch.images.contiguous(memory_format=torch.channels_last)
-        outputs = model(images)
-        losses.append({name: value.item() for name, value in heads_losses(outputs, batch.truth, images.shape[-2:]).items()})
+        outputs = outputs_here(model, batch.images)
+        losses.append({name: value.item() for name, value in heads_losses(outputs, batch.truth, batch.images.shape[-2:]).items()})
         for head, correct in correct_classes(outputs, batch).items():
             right[head] += int(correct.sum())
             seen[head] += len(correct)
