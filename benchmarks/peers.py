@@ -1,4 +1,4 @@
-"""AstroYOLO beside source-extractor, sep and photutils: python benchmarks/peers.py -o runs/peers [--beside tiny].
+"""AstroYOLO beside source-extractor, sep and photutils: python benchmarks/peers.py -o runs/peers [--beside s].
 
 The same frames, the same run: simulated DECam-like fields (decam_fields.py), plain and crowded, and with ASTROYOLO_DATA the SDSS
 frame 004510, which no training has seen. The peers see the r band, as they work; AstroYOLO sees three bands, and r alone. Leaves

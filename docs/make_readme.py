@@ -43,7 +43,7 @@ def filled(text: str) -> str:
         text = re.sub(r"^@run (.*)$", lambda match: transcript(match[1], folder), text, flags=re.M)
     for fill in (scores, parameters):
         text = re.sub(rf"@{fill.__name__}\((\w+)\)", lambda match, fill=fill: fill(match[1]), text)
-    for fill in (columns, table1, ablation, peers, reliability, speed, sizes, huge, surveys):
+    for fill in (columns, table1, ablation, peers, reliability, speed, sizes, huge, surveys, gpu):
         if f"@{fill.__name__}" in text:
             text = text.replace(f"@{fill.__name__}", fill())
     return text
@@ -127,6 +127,11 @@ def huge() -> str:
 def surveys() -> str:
     """What whole surveys cost by docs/speed.json."""
     return figures_of("speed", "surveys")
+
+
+def gpu() -> str:
+    """What benchmarks/gpu.py timed."""
+    return figures_of("gpu", "gpu")
 
 
 def figures_of(name: str, benchmark: str) -> str:

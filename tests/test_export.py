@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from astroyolo_cli.cli import cli
+from astroyolo_cli.cli.export import ENDINGS
 from astroyolo_cli.errors import AstroYOLOError, OutputError, WeightsError
 from astroyolo_cli.model import engine as engine_module
-from astroyolo_cli.model.checkpoint import Card, load, locate, save
+from astroyolo_cli.model.checkpoint import Card, load, locate, read_file, save
 from astroyolo_cli.model.engine import RUNS, open_engine
-from astroyolo_cli.model.export import export
+from astroyolo_cli.model.export import WRITERS, export
 from astroyolo_cli.model.graph import onnx_of
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.model.onnx_bytes import varint
@@ -186,7 +187,7 @@ def test_what_cannot_run_is_said(tmp_path):
         with pytest.raises(WeightsError, match="broken.onnx"):
             open_engine(tmp_path / "broken.onnx", engine)
     ended = CliRunner().invoke(cli, ["export", "-o", str(tmp_path / "nano.pt")])
-    assert ".onnx or .xml" in str(ended.exception)
+    assert ".onnx, .xml" in str(ended.exception)
     (tmp_path / "mine.bin").write_text("mine")
     ended = CliRunner().invoke(cli, ["export", "-o", str(tmp_path / "mine.xml")])
     assert "mine.bin: exists" in str(ended.exception) and (tmp_path / "mine.bin").read_text() == "mine"
@@ -223,3 +224,20 @@ def test_no_thread_of_a_network_keeps_to_one_processor():
                     lines = (task / "status").read_text().splitlines()
                     seen |= {line.split()[1] for line in lines if line.startswith("Cpus_allowed_list")}
     assert len(seen) == 1
+
+
+def test_a_file_of_half_the_size_is_the_network_to_float16(tmp_path):
+    """Convolutions to 11 bits, the rest and the card as they are; both readers give float32."""
+    export(locate("nano"), tmp_path / "half.safetensors")
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * locate("nano").stat().st_size
+    (model, card), (half, its_card) = load(locate("nano")), load(tmp_path / "half.safetensors")
+    assert its_card == card
+    for name, value in model.state_dict().items():
+        tolerance = 2**-11 if value.ndim > 1 else 0
+        np.testing.assert_allclose(half.state_dict()[name], value, rtol=tolerance, atol=6e-8 if tolerance else 0)
+    values = read_file(tmp_path / "half.safetensors", "numpy")[1]
+    assert {array.dtype for array in values.values()} == {np.dtype(np.float32)}
+
+
+def test_the_command_names_every_ending():
+    assert ENDINGS == tuple(WRITERS)

@@ -6,14 +6,18 @@ import click
 
 from .options import OVERWRITE, QUIET, WEIGHTS
 
+ENDINGS = (".onnx", ".xml", ".safetensors")
+
 
 @click.command()
 @WEIGHTS
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Network to write: .onnx, or .xml (OpenVINO).")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Network to write: .onnx, .xml (OpenVINO) or .safetensors."
+)
 @OVERWRITE
 @QUIET
 def export(weights, output, overwrite, quiet):
-    """Write a weight file as a network that other programs run: ONNX or OpenVINO.
+    """Write a weight file as a network that other programs run, ONNX or OpenVINO; or as a weight file of half the size, in float16.
 
     detect runs the weight file itself as fast. An .xml needs pip install 'astroyolo[openvino]'.
 
@@ -22,12 +26,13 @@ def export(weights, output, overwrite, quiet):
       astroyolo export --weights nano -o nano.onnx
       astroyolo detect field.fits -o catalog.csv --weights nano.onnx
       astroyolo export --weights run/last.safetensors -o mine.xml
+      astroyolo export --weights run/last.safetensors -o small.safetensors
     """
     from ..errors import OutputError
     from ..whole import check_place
 
-    if output.suffix.lower() not in (".onnx", ".xml"):
-        raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in .onnx or .xml")
+    if output.suffix.lower() not in ENDINGS:
+        raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in {', '.join(ENDINGS)}")
     for path in (output, output.with_suffix(".bin"))[: 2 if output.suffix.lower() == ".xml" else 1]:
         check_place(path, overwrite)
     from ..model.checkpoint import locate

@@ -112,14 +112,18 @@ class Card:
             raise ValueError("priors or calibration")
 
 
-def save(model, card: Card, path: Path) -> None:
-    """Write the network's weights and card; under a temporary name first, so that no half file appears."""
+def save(model, card: Card, path: Path, half: bool = False) -> None:
+    """Write the network's weights and card; under a temporary name first, so that no half file appears.
+
+    Args:
+        half: convolutions in float16, which makes the file half as large; the rest, of wider range, stays in float32.
+    """
     from safetensors.torch import save as to_bytes
 
     from ..whole import written_whole
 
     tensors = {
-        name: tensor.detach().float().contiguous().cpu()
+        name: (tensor.half() if half and tensor.ndim > 1 else tensor.float()).detach().contiguous().cpu()
         for name, tensor in model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
@@ -128,7 +132,7 @@ def save(model, card: Card, path: Path) -> None:
 
 
 def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:
-    """Metadata and tensors of a safetensors file, as arrays of ``framework``, "pt" or "numpy".
+    """Metadata and tensors of a safetensors file, as float32 arrays of ``framework``, "pt" or "numpy".
 
     Raises:
         WeightsError: for a file that is none, or that claims to be larger than any network.
@@ -144,11 +148,16 @@ def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:
             raise WeightsError(f"{path.name}: a header of {header} bytes, at most {LARGEST_HEADER}; is it a weight file?")
         with safe_open(path, framework=framework) as file:
             for key in file.keys():
-                if (kind := file.get_slice(key).get_dtype()) != "F32":
-                    raise WeightsError(f"{path.name}: {key} is of type {kind}, must be F32; make the file again")
-            return file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+                if (kind := file.get_slice(key).get_dtype()) not in ("F32", "F16"):
+                    raise WeightsError(f"{path.name}: {key} is of type {kind}, must be F32 or F16; make the file again")
+            return file.metadata(), {key: single(file.get_tensor(key)) for key in file.keys()}
     except (SafetensorError, OSError, TypeError) as error:
         raise WeightsError(f"{path.name}: not a readable safetensors weight file ({reason_of(error)}); make or fetch it again") from error
+
+
+def single(tensor):
+    """In float32, NumPy's or PyTorch's."""
+    return tensor.astype(np.float32, copy=False) if isinstance(tensor, np.ndarray) else tensor.float()
 
 
 def known_size(card: Card, name: str) -> Size:

@@ -1,4 +1,4 @@
-"""Weight files to networks that run without this program: ONNX and OpenVINO, with the card inside."""
+"""Weight files to networks that run without this program, ONNX and OpenVINO, with the card inside; and to smaller weight files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..whole import finish, sync_folder, written_whole
+from .checkpoint import load, save
 from .engine import openvino_model
 from .graph import onnx_of
 
 
 def export(weights: Path, out: Path) -> None:
-    """Write the network of a weight file as .onnx, or as OpenVINO's .xml with its .bin.
+    """Write the network of a weight file as .onnx, as OpenVINO's .xml with its .bin, or as .safetensors of half the size.
 
-    Batch and image sides stay free; batch normalisation is folded into the convolutions; inputs and outputs are float32.
+    Of the first two batch and image sides stay free; batch normalisation is folded into the convolutions; inputs and outputs are float32.
 
     Raises:
         OutputError: for another ending, or a place that cannot be written.
         AstroYOLOError: if OpenVINO is needed and not installed.
     """
-    writer = {".onnx": write_onnx, ".xml": write_openvino}.get(out.suffix.lower())
-    if writer is None:
-        raise OutputError(f"{out}: cannot export to {out.suffix or 'a name without ending'!r}; known endings are .onnx and .xml (OpenVINO)")
-    writer(weights, out)
+    if out.suffix.lower() not in WRITERS:
+        raise OutputError(f"{out}: cannot export to {out.suffix or 'a name without ending'!r}; end its name in {', '.join(WRITERS)}")
+    WRITERS[out.suffix.lower()](weights, out)
+
+
+def write_half(weights: Path, out: Path) -> None:
+    model, card = load(weights)
+    save(model, card, out, half=True)
 
 
 def write_onnx(weights: Path, out: Path) -> None:
@@ -46,3 +51,6 @@ def write_openvino(weights: Path, out: Path) -> None:
             finish(tensors, out.with_suffix(".bin"))
         finally:
             tensors.unlink(missing_ok=True)
+
+
+WRITERS = {".onnx": write_onnx, ".xml": write_openvino, ".safetensors": write_half}
