@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .claims import unpacked
 from .errors import printable, reason_of
+from .packed import unpacked
 from .remote import RemotePath
 
 LONGEST = 600  # seconds

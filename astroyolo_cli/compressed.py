@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from .claims import is_packed, unpacked
 from .errors import InputError, printable
+from .packed import is_packed, unpacked
 from .remote import RemotePath
 from .rice import LONGEST_BLOCK, hold_rice
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .claims import Content, unpacked
 from .errors import InputError, reason_of
+from .packed import Content, unpacked
 from .remote import RemotePath
 
 BROKEN_FILE = (Exception,)  # astropy, cfitsio, Pillow and the decompressors raise many kinds; each means the same

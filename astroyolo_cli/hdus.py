@@ -12,11 +12,12 @@ from astropy.io import fits
 
 from .apart import read_apart
 from .celestial import wcs_of
-from .claims import check_claims, content_of, is_packed
+from .claims import check_claims
 from .compressed import check_compressed, must_be_apart
 from .errors import InputError
 from .files import BROKEN_FILE, check_file, for_libraries, unreadable
 from .memory import return_large_arrays
+from .packed import content_of, is_packed
 from .region import Cut, cut_header
 from .sections import Rows, strips
 

@@ -10,7 +10,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 from PIL import Image
 
-from astroyolo_cli import claims
+from astroyolo_cli import packed
 from astroyolo_cli.cli import cli
 from astroyolo_cli.columns import BLENDED
 from astroyolo_cli.errors import InputError
@@ -70,7 +70,7 @@ def test_pixels_and_sky_are_those_of_the_whole(frame_file, name):
     assert part.wcs.pixel_to_world(x, y).separation(whole.wcs.pixel_to_world(x + columns.start, y + rows.start)).arcsec.max() < 1e-6
 
 
-@pytest.mark.parametrize("most_kept", [claims.MOST_KEPT, 1000])
+@pytest.mark.parametrize("most_kept", [packed.MOST_KEPT, 1000])
 @pytest.mark.parametrize(("pack", "ending"), [(bz2, "bz2"), (gzip, "gz")])
 def test_a_file_compressed_as_a_whole_is_unpacked_few_times(frame_file, tmp_path, pack, ending, most_kept, monkeypatch):
     path = tmp_path / f"frame.fits.{ending}"
@@ -78,7 +78,7 @@ def test_a_file_compressed_as_a_whole_is_unpacked_few_times(frame_file, tmp_path
     streams = getattr(pack, "_compression", None) or pack._streams  # since Python 3.14
     rewinds, rewind = [], streams.DecompressReader._rewind
     monkeypatch.setattr(streams.DecompressReader, "_rewind", lambda self: rewinds.append(1) or rewind(self))
-    monkeypatch.setattr(claims, "MOST_KEPT", most_kept)
+    monkeypatch.setattr(packed, "MOST_KEPT", most_kept)
     part = read_field(resolve([str(path)])[0], region=parse_region("600:800,500:520"))
     rows, columns = slice(500 - MARGIN, 520 + MARGIN), slice(600 - MARGIN, 800 + MARGIN)
     np.testing.assert_array_equal(part.counts["image"], fits.getdata(frame_file)[rows, columns])
