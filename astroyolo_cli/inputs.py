@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import InputError
+from .errors import AstroYOLOWarning, InputError
 from .remote import RemotePath, filesystem, is_remote
 
 WAVELENGTH_ORDER = "u g r i z y J H K".split()  # bluest first
@@ -44,6 +45,16 @@ def resolve(inputs: Sequence[str], bands: Sequence[str] | None = None) -> list[F
     if not fields:
         raise InputError("no input: name at least one file, folder or pattern")
     return with_short_names(fields)
+
+
+def note_separate_bands(fields: list[FieldInput], bands: Sequence[str] | None) -> None:
+    """A note where as many files as bands are named: each is a field of its own, which may not be what was meant."""
+    if bands and len(fields) == len(bands) > 1 and all(field.bands is None for field in fields):
+        pattern = "'frame-{band}.fits'"
+        text = (
+            f"{len(fields)} files, each a field of its own; if they are the bands of one field, name them by a pattern, such as {pattern}"
+        )
+        warnings.warn(text, AstroYOLOWarning, stacklevel=2)
 
 
 def resolve_among(given: str, bands: tuple[str, ...] | None, alone: bool) -> list[FieldInput]:

@@ -219,3 +219,10 @@ def deadly_begin(recipe):
         return {"field": job.field.name, "status": "done"}
 
     workers.do_job = do_job
+
+
+@pytest.mark.parametrize("bands, noted", [("z,r,g", True), ("z,r", False), (None, False)])
+def test_as_many_files_as_bands_are_noted_to_be_fields_of_their_own(tmp_path, network, frames, bands, noted):
+    ended = run(*frames[:3], "-o", tmp_path / "all.csv", *(["--bands", bands] if bands else []))
+    assert ended.exit_code == 0
+    assert ("3 files, each a field of its own" in ended.stderr) == noted

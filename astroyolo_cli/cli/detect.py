@@ -32,7 +32,7 @@ def detect(inputs, output, **given):
     into_folder = is_folder(output)
     check_options(output, into_folder, given)
     from ..batch import share_of
-    from ..inputs import resolve
+    from ..inputs import note_separate_bands, resolve
 
     fields = resolve(inputs, given["bands"])
     for name in ("report", "cutouts"):
@@ -42,6 +42,7 @@ def detect(inputs, output, **given):
         fields = share_of(fields, given["job"], given["njobs"])
     recipe = recipe_of(given, settings)
     with notes_as_lines():
+        note_separate_bands(fields, given["bands"])
         if into_folder:
             sys.exit(detect_batch(fields, output, recipe, given))
         if len(fields) == 1:
