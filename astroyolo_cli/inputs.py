@@ -52,7 +52,7 @@ def note_separate_bands(fields: list[FieldInput], bands: Sequence[str] | None) -
     if bands and len(fields) == len(bands) > 1 and all(field.bands is None for field in fields):
         pattern = "'frame-{band}.fits'"
         text = (
-            f"{len(fields)} files, each a field of its own; if they are the bands of one field, name them by a pattern, such as {pattern}"
+            f"{len(fields)} files, each a field of its own; if they are the bands of one field, name them by a pattern like {pattern}"
         )
         warnings.warn(text, AstroYOLOWarning, stacklevel=2)
 
