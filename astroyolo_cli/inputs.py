@@ -51,9 +51,7 @@ def note_separate_bands(fields: list[FieldInput], bands: Sequence[str] | None) -
     """A note where as many files as bands are named: each is a field of its own, which may not be what was meant."""
     if bands and len(fields) == len(bands) > 1 and all(field.bands is None for field in fields):
         pattern = "'frame-{band}.fits'"
-        text = (
-            f"{len(fields)} files, each a field of its own; if they are the bands of one field, name them by a pattern like {pattern}"
-        )
+        text = f"{len(fields)} files, each a field of its own; if they are the bands of one field, name them by a pattern like {pattern}"
         warnings.warn(text, AstroYOLOWarning, stacklevel=2)
 
 

@@ -141,7 +141,8 @@ def first_look(scene: Scene, found: Detections, threads: int) -> Look:
     boxes, shapes = over_edges(scene.boxes, scene.frame.shape), nothing_known(n)
     flags, sound = flags_of_boxes(found, scene.boxes, scene.frame.shape), np.zeros(n, bool)
     bright, bright_err = np.zeros((2, n, len(bands)))
-    radius, windows = star_width(scene.boxes, found.p_galaxy), Windows.of_boxes(boxes, found.p_galaxy)
+    cut = (boxes != scene.boxes).any(axis=1)
+    radius, windows = star_width(scene.boxes, found.p_galaxy), Windows.of_boxes(boxes, found.p_galaxy, cut)
     for block in scene.blocks:
         rows, light = block.holds(centers(scene.boxes)), scene.light(block)
         fill_shapes(shapes, scene.light_together(block), rows, boxes, windows, found.p_galaxy, threads)

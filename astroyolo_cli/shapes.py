@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ REACH = 1.8, 2.5, 5.0  # half sides of the stamp on which a shape is measured, i
 INNER = 0.6  # part of the reach within which pixels count for a shape; beyond it they tell whether light goes on
 NARROW = 1.3  # times a star's: sigma of the widest window that places a source; wider ones are drawn to neighbours and arms
 ADAPT = 15  # S/N from which the window of the centroid takes its width from the light, not from the box
+LEASH = 0.3, 0.15  # of a star's FWHM, and of a box's longer half side: how far from the middle of the box a centroid may be
+BRIGHT, ALONE = 60, 0.05  # S/N from which the light is believed farther from it, if less than this part of it lies on others' pixels
 REST = 0.02  # pixels: last step of a centroid that has come to rest; one that wanders ends anywhere
 FWHM_OF_SIGMA = 2.3548200450309493
 LEAST_KRON = 1.4  # 3.5 of a over 2.5 (Bertin & Arnouts 1996, A&AS 117, 393)
@@ -62,15 +65,27 @@ def star_width(boxes: np.ndarray, p_galaxy: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Windows:
-    """What the boxes of a frame suggest before its light is looked at: ``sigma`` (n,) of each source, and that of its stars, pixels."""
+    """What the boxes of a frame suggest before its light is looked at, in pixels.
+
+    Attributes:
+        sigma: (n,) of each source.
+        star: sigma of the frame's stars.
+        leash: (n,) how far from the middle of its box a faint source can be: boxes are centred to a tenth of the FWHM, and a centroid
+            that is farther away has gone over to a neighbour.
+    """
 
     sigma: np.ndarray
     star: float
+    leash: np.ndarray
 
     @classmethod
-    def of_boxes(cls, boxes: np.ndarray, p_galaxy: np.ndarray) -> Windows:
-        sigma, stars = window_sigmas((boxes[:, 2:] - boxes[:, :2]) / 2, p_galaxy), p_galaxy < 0.5
-        return cls(sigma, float(np.median(sigma[stars] if stars.any() else sigma)) if len(boxes) else 1.0)
+    def of_boxes(cls, boxes: np.ndarray, p_galaxy: np.ndarray, cut: np.ndarray | bool = False) -> Windows:
+        """``cut``: (n,) bool, boxes that were guessed beyond the edge of the frame."""
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        sigma, stars = window_sigmas(half, p_galaxy), p_galaxy < 0.5
+        star = float(np.median(sigma[stars] if stars.any() else sigma)) if len(boxes) else 1.0
+        leash = np.maximum(LEASH[0] * FWHM_OF_SIGMA * star, LEASH[1] * half.max(axis=1, initial=0))
+        return cls(sigma, star, np.where(cut, np.inf, leash))
 
 
 def nothing_known(n: int) -> Shapes:
@@ -88,13 +103,13 @@ def fill_shapes(
         boxes, windows, p_galaxy: of all detections of the frame.
     """
     middle, half = centers(boxes), (boxes[:, 2:] - boxes[:, :2]) / 2
-    guess, narrow = windows.sigma, NARROW * windows.star
+    guess, leash, narrow = windows.sigma, windows.leash, NARROW * windows.star
     todo, galaxies = mine[p_galaxy[mine] <= 0.5], mine[p_galaxy[mine] > 0.5]
     for number, reach in enumerate(REACH):
 
         def measured(group, rows=todo, reach=reach):
             mine = rows[group[0]]
-            return mine, *shapes_in_group(light, mine, middle[mine], half[mine], guess[mine], narrow, group[1], reach)
+            return mine, *shapes_in_group(light, mine, middle[mine], half[mine], guess[mine], leash[mine], narrow, group[1], reach)
 
         more = [galaxies] if number == 0 else [todo[:0]]
         sides = np.ceil(reach * half[todo].max(axis=1, initial=0.5)) + 2
@@ -106,15 +121,15 @@ def fill_shapes(
 
 
 def shapes_in_group(
-    light: Light, rows, middle, half, guess, narrow: float, side: int, reach: float
+    light: Light, rows, middle, half, guess, leash, narrow: float, side: int, reach: float
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Shapes of sources on stamps of one size, and (n,) bool: the light goes on at the stamp's edge."""
     stamps = light.stamps(rows, middle, side)
-    place, sigma, error = follow(stamps, middle, half, guess, narrow, light.gain)
+    place, sigma, error = follow(stamps, middle, half, guess, leash, narrow, light.gain)
     again = np.flatnonzero(mirror(stamps, place, before=middle))  # with the neighbours' pixels mirrored at the place found
     if len(again):
         start = place[again], sigma[again]
-        follows = follow(stamps.take(again), middle[again], half[again], guess[again], narrow, light.gain, start)
+        follows = follow(stamps.take(again), middle[again], half[again], guess[again], leash[again], narrow, light.gain, start)
         before = place.copy()
         place[again], sigma[again], error[again] = follows
         mirror(stamps, place, before)
@@ -128,7 +143,7 @@ def shapes_in_group(
     return dict(zip(names, values)), goes_on
 
 
-def follow(stamps: Stamps, middle, half, guess, narrow: float, gain: float, start: tuple[np.ndarray, np.ndarray] | None = None):
+def follow(stamps: Stamps, middle, half, guess, leash, narrow: float, gain: float, start: tuple[np.ndarray, np.ndarray] | None = None):
     """Centroid under a Gaussian window, as SExtractor's XWIN_IMAGE, whose width becomes that of the light below it.
 
     The matched filter of a Gaussian source (adaptive moments; Bernstein & Jarvis 2002, AJ 123, 583). Faint sources keep
@@ -141,32 +156,35 @@ def follow(stamps: Stamps, middle, half, guess, narrow: float, gain: float, star
 
     Returns:
         place (n, 2), sigma of the light (n,), errors (n, 2). Where the window finds no light of 2 sigma, never comes to rest, or
-        leaves the box's inner part: the middle of the box, the sigma guessed, NaN.
+        leaves the box's inner part, and if it is faint its leash: the middle of the box, the sigma guessed, NaN.
     """
     place, sigma = (v.copy() for v in start or (middle, guess))
     shift = settle(stamps, place, sigma, guess, np.maximum(half.max(axis=1), 1.0))
-    error, good = trusted(stamps, place, sigma, shift, middle, half, gain)
+    error, good = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
     place, sigma = np.where(good[:, None], place, middle), np.where(good, sigma, guess)
     if len(wide := np.flatnonzero(sigma > narrow)):
-        place[wide], error[wide] = nucleus(stamps.take(wide), middle[wide], half[wide], sigma[wide], narrow, gain)
+        place[wide], error[wide] = nucleus(stamps.take(wide), middle[wide], half[wide], leash[wide], sigma[wide], narrow, gain)
     return place, sigma, error
 
 
-def nucleus(stamps: Stamps, middle, half, light, narrow: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
+def nucleus(stamps: Stamps, middle, half, leash, light, narrow: float, gain: float) -> tuple[np.ndarray, np.ndarray]:
     """Place and errors, both (n, 2), under a window of sigma ``narrow`` of light of sigma ``light`` (n,), which feels a shift less."""
     place, sigma = middle.copy(), np.full(len(middle), narrow)
     shift = settle(stamps, place, sigma)
-    error, good = trusted(stamps, place, sigma, shift, middle, half, gain)
+    error, good = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
     return np.where(good[:, None], place, middle), error * (1 + (light / narrow) ** 2)[:, None] / 2
 
 
-def trusted(stamps: Stamps, place, sigma, shift, middle, half, gain: float) -> tuple[np.ndarray, np.ndarray]:
+def trusted(stamps: Stamps, place, sigma, shift, middle, half, leash, gain: float) -> tuple[np.ndarray, np.ndarray]:
     """Errors (n, 2), NaN where a centroid whose last steps were ``shift`` is no good, and (n,) bool where it is."""
     window = Window(stamps.x, stamps.y, place, sigma)
     inside = window.moments(stamps.data)[0]
     noise, spread = window.noises(stamps, gain)
-    allowed = np.maximum(half * 0.5, 2.0)
-    good = (shift < REST) & (inside > 2 * noise) & (np.abs(place - middle) <= allowed).all(axis=1)
+    away = place - middle
+    near = np.hypot(*away.T) <= leash
+    if len(bright := np.flatnonzero(~near & (inside > BRIGHT * noise))):
+        near[bright] = window.take(bright).part(stamps.foreign[bright]) < ALONE
+    good = (shift < REST) & (inside > 2 * noise) & near & (np.abs(away) <= np.maximum(half * 0.5, 2.0)).all(axis=1)
     return np.where(good[:, None], 2 * spread / inside[:, None], np.nan), good
 
 
@@ -226,6 +244,16 @@ class Window:
         first = np.stack([np.vecdot(by_x, self.dx), np.vecdot(by_y, self.dy)], axis=1)
         second = (np.vecdot(by_x, self.dx**2) + np.vecdot(by_y, self.dy**2)) / 2
         return by_x.sum(axis=1), first, second
+
+    def take(self, rows: np.ndarray) -> Window:
+        """Those of these rows."""
+        part = copy(self)
+        part.dx, part.dy, part.in_x, part.in_y = (values[rows] for values in (self.dx, self.dy, self.in_x, self.in_y))
+        return part
+
+    def part(self, pixels: np.ndarray) -> np.ndarray:
+        """(n,) share of the window that lies on these pixels, (n, s, s) bool."""
+        return self.moments(pixels.astype(np.float32))[0] / (self.in_x.sum(axis=1) * self.in_y.sum(axis=1))
 
     def noise(self, variance: np.ndarray) -> np.ndarray:
         """(n,) sd of the total on a sky of this variance (n,)."""

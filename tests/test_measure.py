@@ -408,6 +408,22 @@ def test_a_star_that_the_edge_cuts_is_where_it_is(x, short):
     assert catalog["flux"] == pytest.approx(3000, rel=0.15)
 
 
+def test_a_faint_source_does_not_go_over_to_its_bright_neighbour():
+    """Faint stars of S/N 12 beside ones 30 times as bright, 1.4 FWHM away; their boxes have the places to a tenth of the FWHM."""
+    rng, fwhm, shape = np.random.default_rng(8), 4.0, (300, 300)
+    middles = [(x, y) for x in range(30, 300, 40) for y in range(30, 300, 40)]
+    turns = rng.uniform(0, 2 * np.pi, len(middles))
+    beside = [(x + 1.4 * fwhm * np.cos(t), y + 1.4 * fwhm * np.sin(t)) for (x, y), t in zip(middles, turns)]
+    image = rng.normal(0, 1, shape) + sum(star(shape, *place, fwhm, 6000) for place in middles)
+    image += sum(star(shape, *place, fwhm, 200) for place in beside)
+    frame = make_frame({"r": image})
+    shaken = np.array(beside) + rng.normal(0, 0.07 * fwhm, (len(beside), 2))
+    catalog = measure(frame, detections(around(middles, 9) + around(shaken, 8)), flat(frame))
+    places = np.array(middles + beside)
+    away = np.hypot(catalog["x"] - places[:, 0], catalog["y"] - places[:, 1]) / fwhm
+    assert (away < 0.5).all() and np.median(away[: len(middles)]) < 0.02
+
+
 def test_weights_give_the_errors():
     image, places = star_field(n=25, flux=3000)
     plain = make_frame({"r": image})
