@@ -17,6 +17,7 @@ INNER = 0.6  # part of the reach within which pixels count for a shape; beyond i
 NARROW = 1.3  # times a star's: sigma of the widest window that places a source; wider ones are drawn to neighbours and arms
 ADAPT = 15  # S/N from which the window of the centroid takes its width from the light, not from the box
 LEASH = 0.3, 0.15  # of a star's FWHM, and of a box's longer half side: how far from the middle of the box a centroid may be
+SLACK = 0.25  # part of the leash before and behind its end, over which belief in a centroid falls from 1 to 0
 BRIGHT, ALONE = 60, 0.05  # S/N from which the light is believed farther from it, if less than this part of it lies on others' pixels
 REST = 0.02  # pixels: last step of a centroid that has come to rest; one that wanders ends anywhere
 FWHM_OF_SIGMA = 2.3548200450309493
@@ -160,8 +161,8 @@ def follow(stamps: Stamps, middle, half, guess, leash, narrow: float, gain: floa
     """
     place, sigma = (v.copy() for v in start or (middle, guess))
     shift = settle(stamps, place, sigma, guess, np.maximum(half.max(axis=1), 1.0))
-    error, good = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
-    place, sigma = np.where(good[:, None], place, middle), np.where(good, sigma, guess)
+    place, error, good = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
+    sigma = np.where(good, sigma, guess)
     if len(wide := np.flatnonzero(sigma > narrow)):
         place[wide], error[wide] = nucleus(stamps.take(wide), middle[wide], half[wide], leash[wide], sigma[wide], narrow, gain)
     return place, sigma, error
@@ -171,21 +172,26 @@ def nucleus(stamps: Stamps, middle, half, leash, light, narrow: float, gain: flo
     """Place and errors, both (n, 2), under a window of sigma ``narrow`` of light of sigma ``light`` (n,), which feels a shift less."""
     place, sigma = middle.copy(), np.full(len(middle), narrow)
     shift = settle(stamps, place, sigma)
-    error, good = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
-    return np.where(good[:, None], place, middle), error * (1 + (light / narrow) ** 2)[:, None] / 2
+    place, error, _ = trusted(stamps, place, sigma, shift, middle, half, leash, gain)
+    return place, error * (1 + (light / narrow) ** 2)[:, None] / 2
 
 
-def trusted(stamps: Stamps, place, sigma, shift, middle, half, leash, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (n, 2), NaN where a centroid whose last steps were ``shift`` is no good, and (n,) bool where it is."""
+def trusted(stamps: Stamps, place, sigma, shift, middle, half, leash, gain: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places and their errors (n, 2) of centroids whose last steps were ``shift``, and (n,) bool where they are some good.
+
+    Elsewhere the middle of the box, and NaN. About the end of the leash they go over to the middle: nothing hangs on the last digit.
+    """
     window = Window(stamps.x, stamps.y, place, sigma)
     inside = window.moments(stamps.data)[0]
     noise, spread = window.noises(stamps, gain)
     away = place - middle
-    near = np.hypot(*away.T) <= leash
-    if len(bright := np.flatnonzero(~near & (inside > BRIGHT * noise))):
-        near[bright] = window.take(bright).part(stamps.foreign[bright]) < ALONE
-    good = (shift < REST) & (inside > 2 * noise) & near & (np.abs(away) <= np.maximum(half * 0.5, 2.0)).all(axis=1)
-    return np.where(good[:, None], 2 * spread / inside[:, None], np.nan), good
+    belief = np.clip((1 + SLACK - np.hypot(*away.T) / leash) / (2 * SLACK), 0, 1)
+    if len(bright := np.flatnonzero((belief < 1) & (inside > BRIGHT * noise))):
+        belief[bright] = np.where(window.take(bright).part(stamps.foreign[bright]) < ALONE, 1, belief[bright])
+    good = (shift < REST) & (inside > 2 * noise) & (belief > 0) & (np.abs(away) <= np.maximum(half * 0.5, 2.0)).all(axis=1)
+    doubt = np.where(belief < 1, (1 - belief) * np.where(np.isfinite(leash), leash, 0) / 2, 0)
+    error = np.hypot(2 * spread / inside[:, None], doubt[:, None])
+    return np.where(good[:, None], middle + belief[:, None] * away, middle), np.where(good[:, None], error, np.nan), good
 
 
 def settle(stamps: Stamps, place, sigma, guess=None, most=None) -> np.ndarray:
