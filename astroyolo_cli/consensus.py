@@ -14,7 +14,7 @@ from .arrays import count_up, library, lower_at, order_by
 from .detections import Detections, centers, concatenate, overlapping, suppress
 
 SAME = 0.4  # of the smaller box's shorter side, within which boxes of two views are one source
-OVERLAP = 0.5  # IoU above which the weaker of two agreed boxes goes
+OVERLAP = 0.65  # IoU above which the weaker of two agreed boxes goes
 
 
 def half_turned(found: Detections, side: int) -> Detections:

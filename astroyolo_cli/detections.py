@@ -246,7 +246,7 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     return replace(found.take(kept), p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
 
 
-def fade_overlapping(found: Detections, width: float = 0.15) -> Detections:
+def fade_overlapping(found: Detections, width: float = 0.2) -> Detections:
     """Lower the scores of boxes that overlap a better one: times exp(-IoU^2 / width), for the largest such IoU.
 
     A weak box on the flank of a strong one is mostly a second opinion on it, a strong one a neighbour: two stars side
