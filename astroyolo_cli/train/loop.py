@@ -142,6 +142,8 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     torch.backends.cudnn.benchmark = not settings.multi_scale  # the fastest kernels for one shape are looked for once
     ranks = Ranks.from_environment(settings.device)
     scheme = scheme_named(settings.scheme)
+    if settings.device == "cuda" and not settings.workers:
+        watch.line("two threads make the batches; a GPU is fed better by processes, --workers N")
     data, held_out = ranks.in_turn(lambda: open_data(settings, scheme, cache, watch.line if ranks.leads else lambda line: None))
     teachers = Teachers.from_files(settings.teachers, settings.device)
     model = start_model(start, settings.size)
