@@ -66,4 +66,4 @@ def sums_at(rows, values, n: int):
 
 
 def as_float32(values):
-    return values.astype(np.float32) if isinstance(values, NUMPY) else values.float()
+    return values.astype(np.float32, copy=False) if isinstance(values, NUMPY) else values.float()

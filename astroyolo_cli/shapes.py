@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -187,7 +186,8 @@ def trusted(stamps: Stamps, place, sigma, shift, middle, half, leash, gain: floa
     away = place - middle
     belief = np.clip((1 + SLACK - np.hypot(*away.T) / leash) / (2 * SLACK), 0, 1)
     if len(bright := np.flatnonzero((belief < 1) & (inside > BRIGHT * noise))):
-        belief[bright] = np.where(window.take(bright).part(stamps.foreign[bright]) < ALONE, 1, belief[bright])
+        theirs = Window(stamps.x[bright], stamps.y[bright], place[bright], sigma[bright]).part(stamps.foreign[bright])
+        belief[bright] = np.where(theirs < ALONE, 1, belief[bright])
     good = (shift < REST) & (inside > 2 * noise) & (belief > 0) & (np.abs(away) <= np.maximum(half * 0.5, 2.0)).all(axis=1)
     doubt = np.where(belief < 1, (1 - belief) * np.where(np.isfinite(leash), leash, 0) / 2, 0)
     error = np.hypot(2 * spread / inside[:, None], doubt[:, None])
@@ -250,12 +250,6 @@ class Window:
         first = np.stack([np.vecdot(by_x, self.dx), np.vecdot(by_y, self.dy)], axis=1)
         second = (np.vecdot(by_x, self.dx**2) + np.vecdot(by_y, self.dy**2)) / 2
         return by_x.sum(axis=1), first, second
-
-    def take(self, rows: np.ndarray) -> Window:
-        """Those of these rows."""
-        part = copy(self)
-        part.dx, part.dy, part.in_x, part.in_y = (values[rows] for values in (self.dx, self.dy, self.in_x, self.in_y))
-        return part
 
     def part(self, pixels: np.ndarray) -> np.ndarray:
         """(n,) share of the window that lies on these pixels, (n, s, s) bool."""

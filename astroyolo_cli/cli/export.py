@@ -6,8 +6,6 @@ import click
 
 from .options import OVERWRITE, QUIET, WEIGHTS
 
-ENDINGS = (".onnx", ".xml", ".safetensors")
-
 
 @click.command()
 @WEIGHTS
@@ -28,16 +26,14 @@ def export(weights, output, overwrite, quiet):
       astroyolo export --weights run/last.safetensors -o mine.xml
       astroyolo export --weights run/last.safetensors -o small.safetensors
     """
-    from ..errors import OutputError
+    from ..model.checkpoint import locate
+    from ..model.export import check_ending
+    from ..model.export import export as export_network
     from ..whole import check_place
 
-    if output.suffix.lower() not in ENDINGS:
-        raise OutputError(f"{output}: cannot export to {output.suffix or 'a name without ending'!r}; end its name in {', '.join(ENDINGS)}")
+    check_ending(output)
     for path in (output, output.with_suffix(".bin"))[: 2 if output.suffix.lower() == ".xml" else 1]:
         check_place(path, overwrite)
-    from ..model.checkpoint import locate
-    from ..model.export import export as export_network
-
     export_network(locate(weights), output)
     if not quiet:
         click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arrays import as_float32
 from ..errors import WeightsError, reason_of
 from ..stretch import Stretch
 from .sizes import BN_EPS, HEADS, SIZES, Size
@@ -150,14 +151,9 @@ def read_file(path: Path, framework: str) -> tuple[dict[str, str] | None, dict]:
             for key in file.keys():
                 if (kind := file.get_slice(key).get_dtype()) not in ("F32", "F16"):
                     raise WeightsError(f"{path.name}: {key} is of type {kind}, must be F32 or F16; make the file again")
-            return file.metadata(), {key: single(file.get_tensor(key)) for key in file.keys()}
+            return file.metadata(), {key: as_float32(file.get_tensor(key)) for key in file.keys()}
     except (SafetensorError, OSError, TypeError) as error:
         raise WeightsError(f"{path.name}: not a readable safetensors weight file ({reason_of(error)}); make or fetch it again") from error
-
-
-def single(tensor):
-    """In float32, NumPy's or PyTorch's."""
-    return tensor.astype(np.float32, copy=False) if isinstance(tensor, np.ndarray) else tensor.float()
 
 
 def known_size(card: Card, name: str) -> Size:

@@ -20,9 +20,14 @@ def export(weights: Path, out: Path) -> None:
         OutputError: for another ending, or a place that cannot be written.
         AstroYOLOError: if OpenVINO is needed and not installed.
     """
+    check_ending(out)
+    WRITERS[out.suffix.lower()](weights, out)
+
+
+def check_ending(out: Path) -> None:
+    """Raises OutputError unless there is a writer for it."""
     if out.suffix.lower() not in WRITERS:
         raise OutputError(f"{out}: cannot export to {out.suffix or 'a name without ending'!r}; end its name in {', '.join(WRITERS)}")
-    WRITERS[out.suffix.lower()](weights, out)
 
 
 def write_half(weights: Path, out: Path) -> None:

@@ -90,6 +90,10 @@ def padded(frame: Frame, rgb: torch.Tensor, side: int, stretch: Stretch) -> torc
     return whole
 
 
+def note_unrecorded(error: RuntimeError, else_: str) -> None:
+    warnings.warn(f"CUDA graph not recorded ({reason_of(error)}): slower, {else_}", AstroYOLOWarning, stacklevel=3)
+
+
 def recorded(network: Callable, images: torch.Tensor) -> Callable:
     """The network for batches of the shape of ``images``, its kernels recorded as a CUDA graph; as it is where that fails.
 
@@ -107,7 +111,7 @@ def recorded(network: Callable, images: torch.Tensor) -> Callable:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # another thread uploads the next rows meanwhile
             found = network(here)
     except RuntimeError as error:
-        warnings.warn(f"CUDA graph not recorded ({reason_of(error)}): slower, the catalog is the same", AstroYOLOWarning, stacklevel=2)
+        note_unrecorded(error, "the catalog is the same")
         return network
 
     def replay(batch: torch.Tensor):
@@ -135,7 +139,7 @@ class Learning(torch.nn.Module):
             with torch.autocast("cuda", precision, enabled=precision is not None, cache_enabled=False):
                 torch.cuda.make_graphed_callables(self, (images.clone(),))  # replaces forward
         except RuntimeError as error:
-            warnings.warn(f"CUDA graph not recorded ({reason_of(error)}): slower, the same otherwise", AstroYOLOWarning, stacklevel=2)
+            note_unrecorded(error, "the same otherwise")
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.network(images)

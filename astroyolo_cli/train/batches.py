@@ -16,14 +16,13 @@ from .augment import USUAL, Chances, field_sample, pictured
 from .canvases import canvas_sample
 from .cutouts import Cutouts
 from .exposure import Exposure, exposed
-from .fields import Fields
+from .fields import LARGEST, Fields
 from .processes import each_done
 from .ranks import ALONE, Ranks
 from .samples import Sample
 from .schemes import Phase
 
 THREADS = 2  # that make batches ahead where no processes do
-LARGEST = 6e4  # signal, which float16 can hold
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from .images import signals_of
 from .processes import each_done
 from .samples import Entry, Field, Sources, is_fresh, name_hash, split
 
+LARGEST = 6e4  # signal, which float16 can hold
 LAYOUTS = (coco_entries, set_entries, yolo_entries)  # the first that fits a folder reads it
 
 
@@ -34,7 +35,7 @@ def field_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
 
 def decode(entry: Entry) -> tuple[np.ndarray, Sources]:
     """(3, H, W) float16 signals of a field, and its sources."""
-    signals = np.clip(signals_of(entry.find_image()), -6e4, 6e4).astype(np.float16)
+    signals = np.clip(signals_of(entry.find_image()), -LARGEST, LARGEST).astype(np.float16)
     return signals, entry.read_sources(signals.shape[1:])
 
 

@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from .optimise import (
     on_device,
     set_frozen,
     train_step,
-)  # fmt: skip
+)
 from .pictures import draw_curves, draw_first_batch
 from .ranks import Ranks
 from .schemes import Phase, Scheme, scheme_named
@@ -269,10 +268,10 @@ def forward_of(run: Run, images: torch.Tensor) -> torch.nn.Module:
 
 
 def average_model(model: AstroYOLO, average: Average) -> AstroYOLO:
-    """A copy of the network with the averaged weights, in evaluation mode, on the CPU."""
+    """A copy of the network with the averaged weights, in evaluation mode, where the network is."""
     copy = AstroYOLO(model.size)
     copy.load_state_dict(average.values)
-    return copy.to(memory_format=torch.channels_last).eval()
+    return copy.to(next(model.parameters()).device, memory_format=torch.channels_last).eval()
 
 
 def finish_epoch(run: Run, row: dict) -> None:
@@ -281,8 +280,7 @@ def finish_epoch(run: Run, row: dict) -> None:
     progress.epoch, progress.phase, progress.batch = progress.epoch + 1, 0, 0
     if run.ranks.leads:
         final = average_model(run.model, run.average)
-        judged = deepcopy(final).to(run.settings.device)
-        row = row | validate(judged, run.held_out) | (detection_scores(judged, run.held_out) if run.seen else {})
+        row = row | validate(final, run.held_out) | (detection_scores(final, run.held_out) if run.seen else {})
         save(final, run.card, run.folder / "last.safetensors")
         progress.since_best += 1
         if row["validation"] < progress.best:
@@ -299,7 +297,7 @@ def finish_epoch(run: Run, row: dict) -> None:
 def finish(run: Run) -> None:
     """The calibrated weights, and the report on what was held out."""
     run.watch.line("calibrating on what was held out")
-    final = average_model(run.model, run.average).to(run.settings.device)
+    final = average_model(run.model, run.average)
     scores = {name: value for name, value in validate(final, run.held_out).items() if name.endswith("accuracy")}
     card = replace(run.card, calibration=calibrate(final, run.held_out), scores=scores)
     save(final, card, run.folder / "last.safetensors")
