@@ -40,14 +40,15 @@ def central_sources(engine, images: np.ndarray, off_centre: float = 0.0) -> Dete
 
 
 def turned_sources(engine, images: np.ndarray) -> Detections:
-    """One source a picture, the calibrated mean of what is said of its four quarter turns; the box and the score are those of the first.
+    """One source a picture, the calibrated mean of what is said of the four quarter turns of its views; box and score are of the first.
 
     Args:
-        images: (B, 3, side, side) float32, side a multiple of 32, the source in the centre.
+        images: (B, views, 3, side, side) float32, side a multiple of 32, the source in the centre; as many views of each picture.
     """
-    looks = [central_sources(engine, np.ascontiguousarray(np.rot90(images, turn, (2, 3)))) for turn in range(TURNS)]
+    views = [np.rot90(view, turn, (2, 3)) for view in images.swapaxes(0, 1) for turn in range(TURNS)]
+    looks = [central_sources(engine, np.ascontiguousarray(view)) for view in views]
     galaxy, disk = (log_odds(np.stack([getattr(look, name) for look in looks])).mean(axis=0) for name in ("p_galaxy", "p_disk"))
-    colourless = (images == images[:, :1]).all(axis=(1, 2, 3))
+    colourless = (images == images[:, :, :1]).all(axis=(1, 2, 3, 4))
     coloured = engine.card.calibration.get(TURNED, UNCALIBRATED)
     grey = engine.card.calibration.get(GREY, coloured)
     p_disk = np.where(colourless, probability(disk, grey), probability(disk, coloured))

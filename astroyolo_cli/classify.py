@@ -26,6 +26,7 @@ from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
 
 MIDDLE = 256  # pixels of a picture around its centre that are looked at
+NEARER = (1.0, 0.625)  # parts of their side that each view shows: how much of a picture its galaxy fills is not known
 SHOWN = 96  # pixels to which they are shrunk: galaxies are then as large as most were in training
 WINDOW = 256  # pixels around a position of a frame
 BATCH = 16
@@ -80,7 +81,7 @@ def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=la
 
 
 def readable(fields, reading, stretch: Stretch, failed: list, advance) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and picture of each cutout that can be read; the errors of the others are added to ``failed``."""
+    """Name and views of each cutout that can be read; the errors of the others are added to ``failed``."""
     for field in fields:
         try:
             with warnings.catch_warnings():
@@ -95,19 +96,23 @@ def readable(fields, reading, stretch: Stretch, failed: list, advance) -> Iterat
 
 
 def picture_of(frame: Frame, stretch: Stretch) -> np.ndarray:
-    """(3, side, side) RGB of a cutout: a picture's middle at 96 pixels, of FITS the pixels themselves around the centre."""
+    """(views, 3, side, side) RGB of a cutout: a picture's middles at 96 pixels, of FITS the pixels themselves around the centre."""
     height, width = frame.shape
     if not frame.stretched:
-        return window_rgb(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch, WINDOW)
-    return shrunk_middle(section_rgb(frame, {}, stretch))
+        return window_rgb(frame, backgrounds(frame), (width - 1) / 2, (height - 1) / 2, stretch, WINDOW)[None]
+    return shrunk_middles(section_rgb(frame, {}, stretch))
 
 
-def shrunk_middle(rgb: np.ndarray) -> np.ndarray:
-    """(3, SHOWN, SHOWN) float32 of the middle of a picture (3, height, width)."""
+def shrunk_middles(rgb: np.ndarray) -> np.ndarray:
+    """(views, 3, SHOWN, SHOWN) float32 of the middle of a picture (3, height, width), from far and from near."""
+    return np.stack([shrunk_middle(rgb, part * min(MIDDLE, *rgb.shape[1:])) for part in NEARER])
+
+
+def shrunk_middle(rgb: np.ndarray, side: float) -> np.ndarray:
+    """(3, SHOWN, SHOWN) float32 of the ``side`` pixels in the middle of a picture (3, height, width)."""
     from PIL import Image
 
     height, width = rgb.shape[1:]
-    side = min(MIDDLE, height, width)
     left, top = (width - side) / 2, (height - side) / 2
     planes = [Image.fromarray(np.ascontiguousarray(plane, np.float32)) for plane in rgb]
     box = (left, top, left + side, top + side)

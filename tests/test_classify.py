@@ -59,7 +59,7 @@ def test_a_turned_picture_is_the_same_galaxy():
     image = np.zeros((1, 3, 96, 96), np.float32)
     image[:, :, :48, :48], image[:, :, 48:, :48] = 0.9, 0.3
     engine = Fickle([(30, 30, 65, 65)], score=0.8)
-    told = [turned_sources(engine, np.ascontiguousarray(np.rot90(image, turn, (2, 3)))).p_disk[0] for turn in range(4)]
+    told = [turned_sources(engine, np.rot90(image, turn, (2, 3))[:, None]).p_disk[0] for turn in range(4)]
     np.testing.assert_allclose(told, told[0], rtol=1e-5)
     p = {bright: 1 / (1 + np.exp(-8 * bright)) for bright in (0.0, 0.3, 0.9)}
     looks = np.array([p[0.9] + p[0.0], p[0.3] + p[0.0]]) / 2  # a look has two views of its own, of opposite quarters
@@ -67,11 +67,35 @@ def test_a_turned_picture_is_the_same_galaxy():
     assert told[0] == pytest.approx(odds / (1 + odds), abs=0.002)
 
 
+def test_every_view_of_a_picture_counts_the_same():
+    class Bright(FakeEngine):
+        """Sees a disk where it is bright."""
+
+        def __call__(self, images):
+            outputs = super().__call__(images)
+            outputs["smooth_disk"][..., 1] = 4 * images.mean(axis=(1, 2, 3))[:, None]
+            return outputs
+
+    views = np.stack([np.full((3, 96, 96), brightness, np.float32) for brightness in (0.2, 0.8)])
+    told = turned_sources(Bright([(30, 30, 65, 65)], score=0.8), views[None])
+    assert told.p_disk == pytest.approx([1 / (1 + np.exp(-4 * 0.5))], abs=1e-5) and len(told) == 1
+
+
+def test_a_picture_is_looked_at_from_far_and_from_near():
+    """Rings around the centre that grow brighter outwards: 256 of the pixels, and 160, both to 96."""
+    y, x = np.mgrid[:300, :400]
+    ring = (np.hypot(x - 199.5, y - 149.5) / 300).astype(np.float32)
+    far, near = classify.shrunk_middles(np.stack([ring] * 3))
+    row = np.abs(np.arange(96) - 47.5)
+    for view, pixel in ((far, 256 / 96), (near, 160 / 96)):
+        assert view[:, 47, 60:] == pytest.approx(np.stack([row[60:] * pixel / 300] * 3), abs=0.003)
+
+
 def test_pictures_without_colour_have_a_calibration_of_their_own():
     engine = FakeEngine([(30, 30, 65, 65)], score=0.8)  # says even odds
     engine.card = Card(size="nano", calibration={TURNED: Calibration(0.5, 1.0), GREY: Calibration(1.0, -3.0)})
-    images = np.full((2, 3, 96, 96), 0.2, np.float32)
-    images[1, 0] = 0.3
+    images = np.full((2, 2, 3, 96, 96), 0.2, np.float32)
+    images[1, 1, 0] = 0.3
     np.testing.assert_allclose(turned_sources(engine, images).p_disk, 1 / (1 + np.exp([-3.0, 2.0])), rtol=1e-5)
 
 
@@ -173,7 +197,7 @@ def test_a_row_a_cutout_and_the_broken_are_left_out(tmp_path):
 def test_pictures_are_shrunk_and_fits_pixels_stay(tmp_path):
     write_cutouts(tmp_path)
     shapes = {name: classify.picture_of(read_field(resolve([str(tmp_path / name)])[0]), Stretch()).shape for name in ("a/1.png", "c.fits")}
-    assert shapes == {"a/1.png": (3, 96, 96), "c.fits": (3, 256, 256)}
+    assert shapes == {"a/1.png": (2, 3, 96, 96), "c.fits": (1, 3, 256, 256)}
 
 
 def run(*arguments):

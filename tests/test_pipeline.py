@@ -19,16 +19,17 @@ def detect(frame, engine, **settings):
     return pipeline.detect(frame, engine, DetectSettings(views=1, **settings))
 
 
-def rich_field(shape=(300, 400), seed=0):
+def rich_field(shape=(300, 400), seed=0, stars=()):
+    """``stars``: places of some more."""
     rng = np.random.default_rng(seed)
     image = rng.normal(0, 1, shape)
-    for x, y in zip(rng.uniform(0, shape[1], 40), rng.uniform(0, shape[0], 40)):
+    for x, y in [*zip(rng.uniform(0, shape[1], 40), rng.uniform(0, shape[0], 40)), *stars]:
         image += star(shape, x, y, 4, 800)
     return make_frame({"r": image}, wcs=tan_wcs())
 
 
 def test_the_catalog_holds_what_the_network_says_and_nothing_else():
-    field = rich_field()
+    field = rich_field(stars=[(110, 65)])
     assert len(detect(field, FakeEngine()).catalog) == 0
     one = detect(field, FakeEngine([(99.5, 49.5, 120.5, 80.5)], score=0.8)).catalog
     assert len(one) == 1
@@ -63,7 +64,7 @@ def test_what_lies_in_the_padding_is_dropped():
 
 
 def test_the_score_threshold():
-    field = rich_field()
+    field = rich_field(stars=[(14, 14)])
     assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29)).catalog) == 0
     assert len(detect(field, FakeEngine([(9, 9, 19, 19)], 0.29), min_score=0.2).catalog) == 1
 
@@ -81,7 +82,7 @@ def test_pictures_go_through_as_they_are():
 
 
 def test_two_views_of_a_symmetric_box_agree():
-    field = rich_field((512, 512))
+    field = rich_field((512, 512), stars=[(255.5, 255.5)])
     catalog = pipeline.detect(field, FakeEngine([(250, 240, 261, 271)], score=0.8)).catalog
     assert len(catalog) == 1 and catalog["score"][0] == pytest.approx(0.8, abs=1e-4)
 

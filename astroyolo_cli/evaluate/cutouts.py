@@ -30,7 +30,7 @@ class Opinion:
 
 
 def shown(path: Path) -> np.ndarray:
-    """(3, SHOWN, SHOWN) float32 RGB in [0, 1]: a picture as ``astroyolo classify`` shows it to the network."""
+    """(views, 3, SHOWN, SHOWN) float32 RGB in [0, 1]: a picture as ``astroyolo classify`` shows it to the network."""
     return picture_of(read_picture(path), Stretch())
 
 

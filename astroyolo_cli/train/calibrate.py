@@ -1,9 +1,9 @@
 """Make class probabilities say what they mean, on what was held out from training.
 
 One temperature for each class head (Guo et al. 2017, arXiv:1706.04599), and a temperature and an offset (Platt 1999) for the mean over
-four turns by which cutouts are classified, in colour and grey: a mean of several looks is right more often than each of them says. The
-score stays the network's own: fitted on simulated fields it promised too much on real ones, while as it comes it is near the part that
-sep confirms (weights/README.md).
+views and turns by which cutouts are classified, in colour and grey: a mean of several looks is right more often than each of them says.
+The score stays the network's own: fitted on simulated fields it promised too much on real ones, while as it comes it is near the part
+that sep confirms (weights/README.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..central import GREY, TURNED, turned_sources
-from ..classify import shrunk_middle
+from ..classify import shrunk_middles
 from ..detections import centers
 from ..model.assign import assign, surest_rows
 from ..model.checkpoint import Calibration, Card
@@ -123,7 +123,7 @@ def judge_cutouts(engine: ModelEngine, data: Data, grey: bool) -> Opinions:
     told, truth = [], []
     for first in range(0, len(data.cutout_rows), TOGETHER):
         cutouts = [data.cutouts[row] for row in data.cutout_rows[first : first + TOGETHER]]
-        images = np.stack([shrunk_middle(cutout.rgb / np.float32(255)) for cutout in cutouts])
+        images = np.stack([shrunk_middles(cutout.rgb / np.float32(255)) for cutout in cutouts])
         told.append(turned_sources(engine, without_colour(images) if grey else images).p_disk)
         truth += [cutout.label == 1 for cutout in cutouts]
     return Opinions(log_odds(np.concatenate(told)), np.array(truth))
