@@ -336,7 +336,7 @@ def flag_untrained_fwhm(catalog: Table, smallest: float, largest: float) -> None
     catalog["flags"] |= FWHM_OUTSIDE
     if stars:
         warnings.warn(
-            f"stars of {width:.1f} pixels FWHM, and the network was trained on {smallest:g} to {largest:g}: classes and scores are not "
+            f"stars of {width:.1f} pixels FWHM, and the network was trained on {smallest:.2g} to {largest:.2g}: classes and scores are not "
             f"sure (flag {FWHM_OUTSIDE}); resample the frame, or train on such frames",
             AstroYOLOWarning,
             stacklevel=3,

@@ -19,6 +19,7 @@ from .model.engine import USUAL_BATCH, Engine
 from .pyramid import with_large_galaxies
 from .remote import RemotePath
 from .settings import DEFAULT, DetectSettings
+from .sharpness import shown_enlarged
 from .stretch import COARSE, Background, Stretch, backgrounds, empty_sky, section_rgb
 from .threads import spread
 from .tile import Tile, keep_core, merge_seams, tiles
@@ -45,20 +46,22 @@ def detect(
     Raises:
         InputError: for a frame without signal.
     """
+    from .doubt import doubted
     from .measure import flag_untrained_fwhm, measure
     from .morphology import believe_shapes_alone
 
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
-        made = pool.submit(provenance, frame, engine, settings)  # reads all files once more
+        sums = pool.submit(checksums, frame)  # reads all files once more
         background = background or backgrounds(frame, threads)
+        settings = settings if settings.zoom else replace(settings, zoom=shown_enlarged(frame, background))
         stretched = time.perf_counter()
         found = reweighted(find(frame, background, engine, settings), engine.card.priors, settings.prior_star)
         inferred = time.perf_counter()
-        catalog = measure(frame, found, background, threads=threads)
+        catalog = doubted(measure(frame, found, background, threads=threads), settings.min_score)
     believe_shapes_alone(catalog, engine.card.priors.get("disk", 0.5))
-    flag_untrained_fwhm(catalog, *engine.card.fwhm_range)
-    catalog.meta["provenance"] = made.result()
+    flag_untrained_fwhm(catalog, *(width / settings.zoom for width in engine.card.fwhm_range))
+    catalog.meta["provenance"] = provenance(frame, engine, settings, sums.result())
     done = time.perf_counter()
     return Result(catalog, background, {"stretch": stretched - began, "network": inferred - stretched, "measure": done - inferred})
 
@@ -77,7 +80,7 @@ def find(frame: Frame, background: dict[str, Background], engine: Engine, settin
         return found
 
     def look_again(images: np.ndarray) -> Detections:
-        return next(detections_above(engine, images, settings))
+        return next(detections_above(engine, images, replace(settings, zoom=1.0)))
 
     return with_large_galaxies(found, frame, background, look_again, engine.card.stretch)
 
@@ -134,7 +137,7 @@ def detections_above(engine: Engine, images, settings: DetectSettings, lanes: in
 
     calibration = engine.card.calibration
     least = least_raw_score(calibration, settings.min_score, settings.views)
-    for found in detections_of_images(engine, images, least, settings.max_det, settings.views, lanes):
+    for found in detections_of_images(engine, images, least, settings.max_det, settings.views, lanes, settings.zoom or 1.0):
         yield calibrated(found, calibration, settings.min_score)
 
 
@@ -156,14 +159,23 @@ def fill_tile(image: np.ndarray, frame: Frame, background, tile: Tile, stretch: 
         image[:, height:], image[:, :, width:] = sky, sky
 
 
-def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[str, object]:
-    """What made the catalog, for its header."""
+def checksums(frame: Frame) -> dict[str, str]:
+    """File name -> checksum of all that the frame was read from."""
+    return {path.name: checksum_of_input(path, frame) for path in frame.sources}
+
+
+def provenance(frame: Frame, engine: Engine, settings: DetectSettings, inputs: dict[str, str]) -> dict[str, object]:
+    """What made the catalog, for its header.
+
+    Args:
+        inputs: name -> checksum of the files.
+    """
     stretch = engine.card.stretch
     stated = {} if settings.prior_star is None else {"prior_star": settings.prior_star}
     stated |= {} if frame.part is None else {"region": frame.part.region}
     return {
         "version": __version__,
-        "inputs": {path.name: checksum_of_input(path, frame) for path in frame.sources},
+        "inputs": inputs,
         "bands": ",".join(frame.bands),
         "reference_band": frame.reference,
         "stretch": "picture" if frame.stretched else f"Lupton minimum={stretch.minimum:g} stretch={stretch.stretch:g} Q={stretch.Q:g}",
@@ -173,6 +185,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings) -> dict[s
         "min_score": settings.min_score,
         "max_det": settings.max_det,
         "views": settings.views,
+        "zoom": settings.zoom or 1.0,
     } | stated
 
 

@@ -15,6 +15,7 @@ class DetectSettings:
         min_score: sources of a lower score are dropped.
         max_det: most boxes looked at in each 512 x 512 pixels of a tile.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
+        zoom: times that the network sees the frame enlarged, one of enlarge.ZOOMS; None: more than once where stars are sharp.
         prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
         batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; None: as the engine does best. It
             changes speed and memory, never the catalog.
@@ -23,8 +24,9 @@ class DetectSettings:
     tile: int | None = None
     overlap: int = 128
     min_score: float = 0.3
-    max_det: int = 2000
+    max_det: int = 2500
     views: int = 2
+    zoom: float | None = None
     prior_star: float | None = None
     batch: int | None = None
 
@@ -32,9 +34,18 @@ class DetectSettings:
         """The same with the tile that a frame of (H, W) pixels gets, and the boxes and tiles that go with it; ``batch`` is the engine's."""
         from .tile import USUAL, fitting_tile
 
-        tile = self.tile or fitting_tile(shape, self.overlap)
+        zoom = self.zoom or 1.0
+        tile = rounded_up(self.tile, zoom) if self.tile else fitting_tile(shape, self.overlap, zoom)
         size = (tile / USUAL) ** 2
-        return replace(self, tile=tile, max_det=max(round(self.max_det * size), 1), batch=max(int((self.batch or batch) / size), 1))
+        batch = max(int((self.batch or batch) / (size * zoom**2)), 1)
+        return replace(self, tile=tile, zoom=zoom, max_det=max(round(self.max_det * size), 1), batch=batch)
+
+
+def rounded_up(tile: int, zoom: float) -> int:
+    """The next side of a tile that can be enlarged so."""
+    from .enlarge import step_of
+
+    return -(-tile // step_of(zoom)) * step_of(zoom)
 
 
 DEFAULT = DetectSettings()

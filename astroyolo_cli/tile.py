@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from .detections import Detections, centers, leaders, overlapping
+from .enlarge import step_of
 
 REACH = 2.0  # pixels by which a core reaches beyond its border, so that a source on the border is in one at least
 REACH_OF_SIZE = 1 / 16  # the same for large boxes, whose centres two tiles place less alike
 USUAL = 512  # pixels, side of the images that the network learned from
 LARGEST = 1152  # pixels, side of a tile: more costs memory and saves little
-STEP = 32  # pixels, the network's coarsest stride
 MOST_ROWS = LARGEST * 32768  # pixels of a row of tiles: of wider frames the tiles are smaller, so that memory is bounded
 SAME = 0.5  # IoU above which two boxes of different tiles are one source
 
@@ -51,18 +51,21 @@ def tile_origins(length: int, tile: int, overlap: int) -> list[int]:
     return [*range(0, last, tile - overlap), last]
 
 
-def fitting_tile(shape: tuple[int, int], overlap: int) -> int:
+def fitting_tile(shape: tuple[int, int], overlap: int, zoom: float = 1.0) -> int:
     """The side of equal square tiles that cover a frame with the fewest pixels in all: what two tiles share is looked at twice.
+
+    ``zoom``: times that the network sees them enlarged.
 
     >>> fitting_tile((4096, 4096), overlap=128), fitting_tile((512, 512), overlap=128)
     (1120, 512)
     """
-    largest = max(USUAL, min(LARGEST, MOST_ROWS // max(shape[1], 1)))
+    step = step_of(zoom)
+    largest = max(USUAL, min(int(LARGEST / zoom), MOST_ROWS // max(shape[1], 1)))
 
     def pixels(side: int) -> int:
         return side**2 * len(tile_origins(shape[0], side, overlap)) * len(tile_origins(shape[1], side, overlap))
 
-    return min((side for side in range(USUAL, largest + 1, STEP) if side > overlap), key=pixels, default=USUAL)
+    return min((side for side in range(USUAL, largest + 1, step) if side > overlap), key=pixels, default=USUAL)
 
 
 def borders(origins: list[int], tile: int) -> list[float]:

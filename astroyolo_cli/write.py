@@ -25,7 +25,8 @@ WORDS_MADE = {  # FITS keyword -> word in the provenance
     "PROGVER": "version", "WEIGHTS": "weights", "WGTHASH": "weights_sha256", "STRETCH": "stretch", "ENGINE": "engine", "REGION": "region",
 }  # fmt: skip
 NUMBERS_MADE = {  # FITS keyword -> number in the provenance
-    "TILE": "tile", "OVERLAP": "overlap", "MINSCORE": "min_score", "MAXDET": "max_det", "VIEWS": "views", "PRISTAR": "prior_star",
+    "TILE": "tile", "OVERLAP": "overlap", "MINSCORE": "min_score", "MAXDET": "max_det", "VIEWS": "views", "ZOOM": "zoom",
+    "PRISTAR": "prior_star",
 }  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run
 

@@ -240,7 +240,8 @@ def detect_settings(options_given: dict):
     if overlap >= (tile or USUAL):
         raise click.UsageError(f"--overlap {overlap}: must be less than --tile {tile or USUAL}; the default is 128")
     names = {"batch": "batch_size"} | {name: name for name in ("tile", "overlap", "min_score", "max_det", "views", "prior_star")}
-    return DetectSettings(**{field: options_given[option] for field, option in names.items()})
+    zoom = None if options_given["zoom"] == "auto" else float(options_given["zoom"])
+    return DetectSettings(zoom=zoom, **{field: options_given[option] for field, option in names.items()})
 
 
 def notes_as_lines():

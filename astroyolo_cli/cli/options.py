@@ -75,10 +75,17 @@ OVERLAP = click.option(
 )
 MIN_SCORE = click.option("--min-score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Drop sources of a lower score.")
 MAX_DET = click.option(
-    "--max-det", default=2000, show_default=True, type=click.IntRange(1), help="Most boxes looked at in each 512 x 512 pixels."
+    "--max-det", default=2500, show_default=True, type=click.IntRange(1), help="Most boxes looked at in each 512 x 512 pixels."
 )
 VIEWS = click.option(
     "--views", default=2, show_default=True, type=click.IntRange(1, 2), help="Looks at each tile: 2 is steadier, 1 twice as fast."
+)
+ZOOM = click.option(
+    "--zoom",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "1", "1.25", "1.5", "2"]),
+    help="Times that the network sees the frame enlarged; auto: 1, and more where stars are narrower than 3.5 pixels FWHM.",
 )
 PRIOR_STAR = click.option(
     "--prior-star",
@@ -141,7 +148,7 @@ REGION = click.option(
     help="Read this part alone: pixels from 0, or a square on the sky in degrees (SIZE also as 3arcmin).",
 )
 READING = (BANDS, REFERENCE_BAND, HDU, WEIGHT_MAP, WEIGHT_TYPE, MASK, ZERO_POINT, GAIN)
-NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
+NETWORK = (WEIGHTS, TILE, OVERLAP, MIN_SCORE, MAX_DET, VIEWS, ZOOM, PRIOR_STAR, BATCH_SIZE, DEVICE, ENGINE)
 SCHEDULER = click.option(
     "--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the inputs, such as tcp://host:8786 (astroyolo[cluster])."
 )

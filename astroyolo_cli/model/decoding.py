@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import as_float32, count_up, library, order_by, rows_where
 from ..consensus import consensus, half_turned
 from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
+from ..enlarge import enlarged
 from ..threads import spread
 from .checkpoint import Calibration
 from .sizes import STRIDES, strides_of
@@ -48,7 +49,7 @@ def grid_on(device, cells: int, size: tuple[int, int]):
     return tuple(torch.from_numpy(part).to(device) for part in cell_grid_of(cells, size))
 
 
-def detections_of_images(engine, images, least: float, max_det: int, views: int, lanes: int = 1) -> list[Detections]:
+def detections_of_images(engine, images, least: float, max_det: int, views: int, lanes: int = 1, zoom: float = 1.0) -> list[Detections]:
     """What each of a batch of square images holds, by one or two views, with raw scores of at least ``least``.
 
     Args:
@@ -56,11 +57,13 @@ def detections_of_images(engine, images, least: float, max_det: int, views: int,
         images: (B, 3, side, side) float32; PyTorch's are decoded where they are, and what is found comes back alone.
         views: 1, or 2 for the consensus with the images turned by 180 degrees.
         lanes: of the engine that the views may take at the same time.
+        zoom: times that the network sees the images enlarged; boxes are in pixels of the images as they are.
     """
-    side = images.shape[-1]
+    side, shown = images.shape[-1], enlarged(images, zoom)
 
     def look(turned: bool) -> Detections:
-        return decoded(engine(half_a_turn(images) if turned else images), (side, side), least, max_det, engine.card.calibration)
+        outputs = engine(half_a_turn(shown) if turned else shown)
+        return decoded(outputs, shown.shape[-2:], least, max_det, engine.card.calibration, zoom)
 
     seen, *others = spread(look, (False, True)[:views], lanes, fewest=2)
     return by_image(consensus(seen, half_turned(others[0], side)) if others else seen, len(images))
@@ -70,7 +73,9 @@ def half_a_turn(images):
     return np.ascontiguousarray(images[:, :, ::-1, ::-1]) if isinstance(images, np.ndarray) else images.flip(2, 3)
 
 
-def decoded(outputs: dict, size: tuple[int, int], least: float, max_det: int, calibration: dict[str, Calibration]) -> Detections:
+def decoded(
+    outputs: dict, size: tuple[int, int], least: float, max_det: int, calibration: dict[str, Calibration], zoom: float = 1.0
+) -> Detections:
     """What each of a batch of images holds.
 
     Args:
@@ -79,9 +84,10 @@ def decoded(outputs: dict, size: tuple[int, int], least: float, max_det: int, ca
         least: cells of a lower raw score are not looked at.
         max_det: at most so many boxes of an image are looked at, the best ones.
         calibration: of the class heads; the score stays raw, see ``calibrated``.
+        zoom: times that the images were enlarged to this size.
 
     Returns:
-        Boxes in pixels of the image, the centre of its first pixel at 0; doubles dropped as the paper does,
+        Boxes in pixels of the image before it was enlarged, the centre of its first pixel at 0; doubles dropped as the paper does,
         then non-maximum suppression, rival boxes of one source joined, scores of overlapping boxes lowered.
     """
     raw = outputs["detection"]
@@ -96,7 +102,7 @@ def decoded(outputs: dict, size: tuple[int, int], least: float, max_det: int, ca
         probability(outputs[head][image, cell, 1] - outputs[head][image, cell, 0], calibration.get(head, UNCALIBRATED))
         for head in ("star_galaxy", "smooth_disk")
     )
-    boxes = boxes_of(raw[image, cell], corners, strides)
+    boxes = boxes_of(raw[image, cell], corners, strides / zoom)
     on_seam = library(score).zeros_like(score, dtype=bool)
     found = Detections(boxes, score, p_galaxy, p_disk, on_seam, image if len(raw) > 1 else None)
     return fade_overlapping(join_concentric(suppress(drop_doubles(found))))
