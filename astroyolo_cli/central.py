@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from .detections import Detections, concatenate
+from .enlarge import enlarged
 from .model.decoding import UNCALIBRATED, boxes_of, calibrated, cell_grid_of, detections_of_images, log_odds, probability
 
 LOWEST = 0.02  # score of a view down to which detections are looked at
@@ -17,23 +18,24 @@ GREY = f"{TURNED}_grey"  # that of pictures without colour, whose arms and bulge
 REACHES = (0.5, 1.0, np.inf)  # parts of a box's half sides within which it holds the middle
 
 
-def central_sources(engine, images: np.ndarray, off_centre: float = 0.0) -> Detections:
+def central_sources(engine, images: np.ndarray, off_centre: float = 0.0, zoom: float = 1.0) -> Detections:
     """One source a picture, in their order: the surest detection in the middle, as detect would find it; without any, the surest cell.
 
     Args:
         images: (B, 3, side, side) float32, side a multiple of 32.
         off_centre: pixels by which the source lies left of and below the centre.
+        zoom: times that the network sees the pictures enlarged.
 
     Returns:
         Boxes in pixels of the picture, the centre of the first at 0.
     """
     calibration, middle = engine.card.calibration, (images.shape[-1] - 1) / 2 - off_centre
-    seen = detections_of_images(engine, images, LOWEST, MOST_BOXES, views=2)
+    seen = detections_of_images(engine, images, LOWEST, MOST_BOXES, views=2, zoom=zoom)
     rows = [central_row(found.xyxy, found.score, middle, REACHES[:-1]) for found in seen]
     parts = [found.take(np.array([row])) if row is not None else None for found, row in zip(seen, rows)]
     without = [number for number, part in enumerate(parts) if part is None]
     if without:
-        cells = surest_cells(engine, images[without], middle)
+        cells = surest_cells(engine, images[without], middle, zoom)
         for place, number in enumerate(without):
             parts[number] = cells.take(np.array([place]))
     return calibrated(concatenate(parts), calibration, 0.0)
@@ -55,11 +57,12 @@ def turned_sources(engine, images: np.ndarray) -> Detections:
     return replace(looks[0], p_galaxy=probability(galaxy), p_disk=p_disk)
 
 
-def surest_cells(engine, images: np.ndarray, middle: float) -> Detections:
+def surest_cells(engine, images: np.ndarray, middle: float, zoom: float = 1.0) -> Detections:
     """What the surest cell at (middle, middle) of each picture says, however little that is."""
-    outputs = engine(images)
-    corners, strides = cell_grid_of(outputs["detection"].shape[1], images.shape[2:])
-    boxes = np.stack([boxes_of(detection, corners, strides) for detection in outputs["detection"]])
+    shown = enlarged(images, zoom)
+    outputs = engine(shown)
+    corners, strides = cell_grid_of(outputs["detection"].shape[1], shown.shape[2:])
+    boxes = np.stack([boxes_of(detection, corners, strides / zoom) for detection in outputs["detection"]])
     objectness = outputs["detection"][..., 4]
     cells = [central_row(box, logits, middle) for box, logits in zip(boxes, objectness)]
     rows = np.arange(len(images)), np.array(cells, int)

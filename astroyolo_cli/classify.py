@@ -22,6 +22,7 @@ from .measure import as_column, from_network, to_sky
 from .morphology import unsure
 from .pictures import PICTURES
 from .read import read_field
+from .sharpness import shown_enlarged
 from .stretch import Stretch, backgrounds, section_rgb, window_rgb
 from .tables import floats, read_table
 
@@ -133,10 +134,10 @@ def classify_positions(
     height, width = frame.shape
     inside = (np.isfinite(xy) & (xy > -0.5) & (xy < np.array([width, height]) - 0.5)).all(axis=1)
     background = {} if frame.stretched else backgrounds(frame)
-    parts = []
+    zoom, parts = shown_enlarged(frame, background), []
     for rows in np.array_split(np.flatnonzero(inside), max(-(-inside.sum() // BATCH), 1)):
         if len(rows):
-            parts.append(at_positions(frame, background, xy[rows], engine))
+            parts.append(at_positions(frame, background, xy[rows], engine, zoom))
         advance(len(rows))
     found = spread(concatenate(parts), inside)
     ra, dec = to_sky(frame, *xy.T)
@@ -146,12 +147,15 @@ def classify_positions(
     return table_of(values, POSITION_COLUMNS)
 
 
-def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine) -> Detections:
-    """The source at each position, in frame pixels: the mean of looks with the position at different places of the network's cells."""
+def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine, zoom: float = 1.0) -> Detections:
+    """The source at each position, in frame pixels: the mean of looks with the position at different places of the network's cells.
+
+    ``zoom``: times that the network sees the frame enlarged.
+    """
     looks = []
     for shift in SHIFTS:
         windows = [window_rgb(frame, background, x + shift, y + shift, engine.card.stretch, WINDOW) for x, y in xy]
-        found = central_sources(engine, np.stack(windows), off_centre=shift)
+        found = central_sources(engine, np.stack(windows), off_centre=shift, zoom=zoom)
         corner = np.round(xy + shift) - WINDOW // 2
         looks.append(replace(found, xyxy=(found.xyxy + np.tile(corner, 2)).astype(np.float32)))
     score = np.mean([look.score for look in looks], axis=0)

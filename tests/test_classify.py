@@ -47,6 +47,16 @@ def test_without_a_detection_the_surest_cell_speaks():
     assert (found.score < 1e-6).all()
 
 
+@pytest.mark.parametrize("boxes", [[(40, 40, 56, 56)], []], ids=["found", "by the surest cell"])
+def test_pictures_can_be_shown_enlarged(boxes):
+    """The box is in the picture's own pixels: the network, which sees it twice as large, names one of twice the side."""
+    engine = FakeEngine([tuple((np.array(box) + 0.5) * 2 - 0.5) for box in boxes], score=0.8)
+    found = central_sources(engine, np.zeros((1, 3, 96, 96), np.float32), zoom=2.0)
+    assert {shape[-1] for shape in engine.shapes} == {192}
+    x0, y0, x1, y1 = found.xyxy[0]
+    assert x0 < 47.5 < x1 and y0 < 47.5 < y1 and (not boxes or found.xyxy[0] == pytest.approx(boxes[0], abs=1))
+
+
 def test_a_turned_picture_is_the_same_galaxy():
     class Fickle(FakeEngine):
         """Sees a disk where the lower left is bright: the same galaxy turned is another to it."""
