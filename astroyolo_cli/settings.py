@@ -13,7 +13,7 @@ class DetectSettings:
         tile: side of a tile in pixels, a multiple of 32; None: the one between 512 and 1152 whose tiles fit the frame best.
         overlap: pixels that neighbouring tiles share at least.
         min_score: sources of a lower score are dropped.
-        max_det: most boxes looked at in each 512 x 512 pixels of a tile.
+        max_det: most boxes looked at in each 512 x 512 pixels that the network sees.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
         zoom: times that the network sees the frame enlarged, one of enlarge.ZOOMS; None: more than once where stars are sharp.
         prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
@@ -36,9 +36,9 @@ class DetectSettings:
 
         zoom = self.zoom or 1.0
         tile = rounded_up(self.tile, zoom) if self.tile else fitting_tile(shape, self.overlap, zoom)
-        size = (tile / USUAL) ** 2
-        batch = max(int((self.batch or batch) / (size * zoom**2)), 1)
-        return replace(self, tile=tile, zoom=zoom, max_det=max(round(self.max_det * size), 1), batch=batch)
+        seen = (tile * zoom / USUAL) ** 2  # tiles of the usual size that the network sees
+        most, batch = max(round(self.max_det * seen), 1), max(int((self.batch or batch) / seen), 1)
+        return replace(self, tile=tile, zoom=zoom, max_det=most, batch=batch)
 
 
 def rounded_up(tile: int, zoom: float) -> int:
