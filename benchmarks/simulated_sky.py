@@ -6,10 +6,12 @@ network sees enlarged, are looked at once more as they are.
 """
 
 import sys
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from astroyolo_cli.errors import AstroYOLOWarning
 from astroyolo_cli.evaluate.matching import nearest_first
 from astroyolo_cli.frame import Frame
 from astroyolo_cli.model.checkpoint import locate
@@ -51,6 +53,7 @@ def scored(engine, field, settings: DetectSettings = DEFAULT) -> Score:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore", AstroYOLOWarning)  # some fields' stars are wider than the network knows
     weights, fields = (sys.argv[1:] + ["nano", "40"][len(sys.argv) - 1 :])[:2]
     engine = open_engine(locate(weights))
     scores, sharp, as_they_are = [], [], []
