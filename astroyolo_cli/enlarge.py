@@ -13,7 +13,7 @@ ZOOMS = (1.0, 1.25, 1.5, 2.0)  # times that images can be enlarged
 def step_of(zoom: float) -> int:
     """Pixels of which a tile's side must be a multiple, so that enlarged it is one of the network's stride.
 
-    >>> [step_of(zoom) for zoom in ZOOMS]
+    >>> [step_of(zoom) for zoom in (1.0, 1.25, 1.5, 2.0)]
     [32, 128, 64, 32]
     """
     return STRIDE * Fraction(zoom).limit_denominator(4).denominator
