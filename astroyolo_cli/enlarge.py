@@ -7,7 +7,6 @@ from fractions import Fraction
 import numpy as np
 
 STRIDE = 32  # pixels: the side of what the network sees is a multiple
-ZOOMS = (1.0, 1.25, 1.5, 2.0)  # times that images can be enlarged
 
 
 def step_of(zoom: float) -> int:

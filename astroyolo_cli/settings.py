@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+ZOOMS = (1.0, 1.25, 1.5, 2.0)  # times that the network can see a frame enlarged
+
 
 @dataclass(frozen=True)
 class DetectSettings:
@@ -15,7 +17,7 @@ class DetectSettings:
         min_score: sources of a lower score are dropped.
         max_det: most boxes looked at in each 512 x 512 pixels that the network sees.
         views: 1, or 2 to look at each tile turned by 180 degrees as well: steadier, at twice the network's time.
-        zoom: times that the network sees the frame enlarged, one of enlarge.ZOOMS; None: more than once where stars are sharp.
+        zoom: times that the network sees the frame enlarged, one of ZOOMS; None: more than once where stars are sharp.
         prior_star: the part of sources that are stars, which p_star then assumes; None: that of the training data.
         batch: tiles of 512 x 512 pixels that go through the network together, fewer larger ones; None: as the engine does best. It
             changes speed and memory, never the catalog.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from astroyolo_cli.enlarge import ZOOMS, enlarged, step_of
+from astroyolo_cli.enlarge import enlarged, step_of
 from astroyolo_cli.pipeline import detect
-from astroyolo_cli.settings import DetectSettings
+from astroyolo_cli.settings import ZOOMS, DetectSettings
 from astroyolo_cli.sharpness import BLOCK, BLOCKS, sections, shown_enlarged, star_fwhm
 from astroyolo_cli.stretch import backgrounds
 from conftest import FakeEngine, make_frame, star

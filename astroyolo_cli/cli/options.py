@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from ..settings import ZOOMS
+
 
 def split_commas(ctx, param, value: str | None) -> tuple[str, ...] | None:
     """``z,r,g`` to a tuple of names."""
@@ -84,7 +86,7 @@ ZOOM = click.option(
     "--zoom",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "1", "1.25", "1.5", "2"]),
+    type=click.Choice(["auto", *(f"{zoom:g}" for zoom in ZOOMS)]),
     help="Times that the network sees the frame enlarged; auto: 1, and more where stars are narrower than 3.5 pixels FWHM.",
 )
 PRIOR_STAR = click.option(
