@@ -197,12 +197,33 @@ def leaders(n: int, first, second):
     return leader
 
 
-def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
-    """Of two boxes with IoU above ``threshold`` keep the larger, with the higher of the two scores.
+def distinct(found: Detections, doubles: float = 0.9, threshold: float = 0.65) -> Detections:
+    """One row for boxes that overlap: of two with IoU above ``doubles`` the larger stays, with the higher score, then the better of two
+    above ``threshold``. Box and class probabilities are the means of all that went into a row, weighted by score.
 
-    The AstroYOLO paper's first merging rule: it keeps the whole of an extended galaxy rather than its core.
+    Which row stays is the AstroYOLO paper's rule: the whole of an extended galaxy rather than its core. As box the largest of many
+    would be larger than the source.
     """
     found = found.sorted()
+    n, (stays, score) = len(found), larger_of_doubles(found, doubles)
+    rows = rows_where(stays == count_up(n, stays))
+    rows = rows[order_by(-score[rows], found.xyxy[rows, 1], found.xyxy[rows, 0])]
+    best = replace(found, score=score).take(rows)
+    leader = better_of_overlapping(best, threshold)
+    kept, group = leader == count_up(len(rows), leader), library(leader).zeros_like(stays)
+    group[rows] = leader
+    group = group[stays]  # place among ``rows`` of what each box went into
+    weight = sums_at(group, found.score, len(rows))[kept]
+
+    def mean(values):
+        return as_float32(sums_at(group, values * found.score, len(rows))[kept] / weight)
+
+    xyxy = library(stays).stack([mean(found.xyxy[:, edge]) for edge in range(4)], 1)
+    return replace(best.take(kept), xyxy=xyxy, p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
+
+
+def larger_of_doubles(found: Detections, threshold: float):
+    """(n,) for each box the larger one of IoU above ``threshold`` that it goes into, and (n,) the best score of all that go into it."""
     xp, by_area = library(found.xyxy), order_by(-areas(found.xyxy))
     place = xp.empty_like(by_area)  # of each row among the largest
     place[by_area] = count_up(len(found), by_area)
@@ -211,14 +232,19 @@ def drop_doubles(found: Detections, threshold: float = 0.9) -> Detections:
     stays = by_area[leaders(len(found), xp.minimum(one, other), xp.maximum(one, other))][place]
     score = xp.zeros_like(found.score)
     raise_at(score, stays, found.score)
-    return replace(found, score=score).take(stays == count_up(len(found), stays)).sorted()
+    return stays, score
+
+
+def better_of_overlapping(found: Detections, threshold: float):
+    """(n,) of boxes, the best first, for each the better one of IoU above ``threshold`` that it yields to; itself where it stays."""
+    i, j, _ = overlapping(found.xyxy, threshold, found.image)
+    return leaders(len(found), i, j)
 
 
 def suppress(found: Detections, threshold: float = 0.65) -> Detections:
     """Greedy non-maximum suppression, whatever the classes: of overlapping boxes the highest score stays."""
     found = found.sorted()
-    i, j, _ = overlapping(found.xyxy, threshold, found.image)
-    stays = leaders(len(found), i, j)
+    stays = better_of_overlapping(found, threshold)
     return found.take(stays == count_up(len(found), stays))
 
 

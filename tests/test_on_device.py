@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from astroyolo_cli.consensus import consensus
-from astroyolo_cli.detections import Detections, concatenate, drop_doubles, fade_overlapping, join_concentric, suppress
+from astroyolo_cli.detections import Detections, concatenate, distinct, fade_overlapping, join_concentric
 from astroyolo_cli.model.checkpoint import locate
 from astroyolo_cli.model.decoding import by_image, strongest
 from astroyolo_cli.model.engine import TorchEngine
@@ -99,7 +99,7 @@ def in_torch(found: Detections) -> Detections:
 
 
 def rules(found: Detections) -> Detections:
-    return fade_overlapping(join_concentric(suppress(drop_doubles(found))))
+    return fade_overlapping(join_concentric(distinct(found)))
 
 
 def test_box_rules_of_a_batch_are_those_of_each_image():

@@ -1,12 +1,14 @@
 """Tiles, boxes and merging against slow versions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from astroyolo_cli.detections import (
     Detections,
     concatenate,
-    drop_doubles,
+    distinct,
     fade_overlapping,
     iou,
     join_concentric,
@@ -125,15 +127,53 @@ def test_iou_of_known_boxes():
     assert iou(a, b)[0] == pytest.approx([1, 1 / 3, 0, 0])
 
 
-def test_of_doubles_the_larger_box_stays_with_the_higher_score():
-    kept = drop_doubles(detections([[0, 0, 100, 100], [0, 0, 97, 98], [200, 0, 210, 10]], [0.6, 0.9, 0.5]))
+def test_doubles_are_one_row_with_the_higher_score_and_the_mean_box():
+    found = detections([[0, 0, 100, 100], [0, 0, 97, 98], [200, 0, 210, 10]], [0.6, 0.9, 0.5])
+    found = replace(found, p_galaxy=np.array([0.2, 0.8, 0.5]), p_disk=np.array([0.5, 1.0, 0.1]))
+    kept = distinct(found)
     assert len(kept) == 2
-    assert kept.xyxy[0] == pytest.approx([0, 0, 100, 100]) and kept.score[0] == pytest.approx(0.9)
+    assert kept.xyxy[0] == pytest.approx([0, 0, (60 + 87.3) / 1.5, (60 + 88.2) / 1.5]) and kept.score[0] == pytest.approx(0.9)
+    assert kept.p_galaxy == pytest.approx([(0.12 + 0.72) / 1.5, 0.5]) and kept.p_disk == pytest.approx([0.8, 0.1])
+
+
+def slow_distinct(boxes, scores):
+    """Rows that stay, their scores, and the rows that go into each; by plain loops: the larger of doubles first, then the better."""
+    into, score = {}, dict(enumerate(scores))
+    for i in sorted(range(len(boxes)), key=lambda i: -np.prod(boxes[i, 2:] - boxes[i, :2])):
+        larger = [j for j in into if iou(boxes[[i]], boxes[[j]])[0, 0] > 0.9]
+        if larger:
+            first = larger[0]
+            into[first].append(i)
+            score[first] = max(score[first], scores[i])
+        else:
+            into[i] = [i]
+    kept = {}
+    for i in sorted(into, key=lambda i: -score[i]):
+        better = [j for j in kept if iou(boxes[[i]], boxes[[j]])[0, 0] > 0.65]
+        if better:
+            kept[better[0]] += into[i]
+        else:
+            kept[i] = into[i]
+    return {i: (score[i], rows) for i, rows in kept.items()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_distinct_rows_equal_the_plain_loops(seed):
+    rng = np.random.default_rng(seed)
+    center = np.repeat(rng.uniform(0, 60, (12, 2)), 8, axis=0) + rng.normal(0, 0.4, (96, 2))
+    half = np.repeat(rng.uniform(4, 9, (12, 2)), 8, axis=0) * rng.uniform(0.9, 1.15, (96, 2))
+    found = detections(np.concatenate([center - half, center + half], 1), (rng.permutation(96) + 1) / 97)
+    expected = slow_distinct(found.xyxy, found.score)
+    kept = distinct(found)
+    assert 8 < len(kept) == len(expected) < 40
+    for (score, rows), box, said in zip(sorted(expected.values(), key=lambda one: -one[0]), kept.xyxy, kept.score):
+        assert said == pytest.approx(score)
+        assert box == pytest.approx(np.average(found.xyxy[rows], axis=0, weights=found.score[rows]), abs=1e-4)
 
 
 def test_nothing_found_stays_nothing():
     none = Detections.empty()
-    assert len(suppress(drop_doubles(none))) == 0
+    assert len(suppress(none)) == len(distinct(none)) == 0
     assert len(merge_seams(none, np.zeros(0, int))) == 0
 
 

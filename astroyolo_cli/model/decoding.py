@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import as_float32, count_up, library, order_by, rows_where
 from ..consensus import consensus, half_turned
-from ..detections import Detections, drop_doubles, fade_overlapping, join_concentric, suppress
+from ..detections import Detections, distinct, fade_overlapping, join_concentric
 from ..enlarge import enlarged
 from ..threads import spread
 from .checkpoint import Calibration
@@ -105,7 +105,7 @@ def decoded(
     boxes = boxes_of(raw[image, cell], corners, strides / zoom)
     on_seam = library(score).zeros_like(score, dtype=bool)
     found = Detections(boxes, score, p_galaxy, p_disk, on_seam, image if len(raw) > 1 else None)
-    return fade_overlapping(join_concentric(suppress(drop_doubles(found))))
+    return fade_overlapping(join_concentric(distinct(found)))
 
 
 def strongest(score, image, most: int):
