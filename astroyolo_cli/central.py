@@ -57,7 +57,7 @@ def turned_sources(engine, images: np.ndarray) -> Detections:
     return replace(looks[0], p_galaxy=probability(galaxy), p_disk=p_disk)
 
 
-def surest_cells(engine, images: np.ndarray, middle: float, zoom: float = 1.0) -> Detections:
+def surest_cells(engine, images: np.ndarray, middle: float, zoom: float) -> Detections:
     """What the surest cell at (middle, middle) of each picture says, however little that is."""
     shown = enlarged(images, zoom)
     outputs = engine(shown)

@@ -147,7 +147,7 @@ def classify_positions(
     return table_of(values, POSITION_COLUMNS)
 
 
-def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine, zoom: float = 1.0) -> Detections:
+def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine, zoom: float) -> Detections:
     """The source at each position, in frame pixels: the mean of looks with the position at different places of the network's cells.
 
     ``zoom``: times that the network sees the frame enlarged.

@@ -84,7 +84,11 @@ def with_prior(p: np.ndarray, assumed: float, wanted: float) -> np.ndarray:
     >>> float(with_prior(np.array([0.5]), assumed=0.5, wanted=0.8)[0])
     0.8
     """
-    factor = wanted / (1 - wanted) * (1 - assumed) / assumed
+    return with_odds(p, wanted / (1 - wanted) * (1 - assumed) / assumed)
+
+
+def with_odds(p: np.ndarray, factor: float) -> np.ndarray:
+    """Probabilities whose odds are so many times those of ``p``."""
     return p * factor / (p * factor + (1 - p))
 
 
@@ -205,21 +209,27 @@ def distinct(found: Detections, doubles: float = 0.9, threshold: float = 0.65) -
     would be larger than the source.
     """
     found = found.sorted()
-    n, (stays, score) = len(found), larger_of_doubles(found, doubles)
-    rows = rows_where(stays == count_up(n, stays))
+    stays, score = larger_of_doubles(found, doubles)
+    rows = rows_where(stays == count_up(len(found), stays))
     rows = rows[order_by(-score[rows], found.xyxy[rows, 1], found.xyxy[rows, 0])]
     best = replace(found, score=score).take(rows)
     leader = better_of_overlapping(best, threshold)
     kept, group = leader == count_up(len(rows), leader), library(leader).zeros_like(stays)
     group[rows] = leader
-    group = group[stays]  # place among ``rows`` of what each box went into
-    weight = sums_at(group, found.score, len(rows))[kept]
-
-    def mean(values):
-        return as_float32(sums_at(group, values * found.score, len(rows))[kept] / weight)
-
+    mean = means_by_score(found, group[stays], kept)
     xyxy = library(stays).stack([mean(found.xyxy[:, edge]) for edge in range(4)], 1)
     return replace(best.take(kept), xyxy=xyxy, p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
+
+
+def means_by_score(found: Detections, group, kept):
+    """A function of values (n,): their mean, weighted by score, over the rows of each of the groups that are ``kept``.
+
+    Args:
+        group: (n,) the number of the group that each row is in.
+        kept: (m,) bool, of all groups.
+    """
+    weight = sums_at(group, found.score, len(kept))[kept]
+    return lambda values: as_float32(sums_at(group, values * found.score, len(kept))[kept] / weight)
 
 
 def larger_of_doubles(found: Detections, threshold: float):
@@ -264,11 +274,8 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     i, j, _ = overlapping(found.xyxy, image=found.image)
     same = xp.hypot(*(center[i] - center[j]).T) < reach * xp.minimum(side[i], side[j])
     stays = leaders(len(found), i[same], j[same])
-    kept, weight = stays == count_up(len(found), stays), sums_at(stays, found.score, len(found))
-
-    def mean(p):
-        return as_float32(sums_at(stays, p * found.score, len(found))[kept] / weight[kept])
-
+    kept = stays == count_up(len(found), stays)
+    mean = means_by_score(found, stays, kept)
     return replace(found.take(kept), p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
 
 

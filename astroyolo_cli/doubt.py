@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from .columns import CENTROID_FAILED
+from .detections import with_odds
 
 UNPLACED = 0.4  # factor to the odds; of detections of one score in simulated fields, those without a centroid are true so much less often
 
@@ -19,8 +20,7 @@ def doubted(catalog: Table, min_score: float) -> Table:
     if not unplaced.any():
         return catalog
     score = np.asarray(catalog["score"], float)
-    lower = UNPLACED * score / (1 - (1 - UNPLACED) * score)
-    score = np.where(unplaced, lower, score).astype(np.float32)
+    score = np.where(unplaced, with_odds(score, UNPLACED), score).astype(np.float32)
     catalog["score"][:] = score
     order = np.argsort(-score, kind="stable")
     kept = catalog[order[score[order] >= np.float32(min_score)]]

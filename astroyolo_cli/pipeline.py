@@ -52,7 +52,7 @@ def detect(
 
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
-        sums = pool.submit(checksums, frame)  # reads all files once more
+        sums = pool.submit(checksums_of_inputs, frame)  # reads all files once more
         background = background or backgrounds(frame, threads)
         settings = settings if settings.zoom else replace(settings, zoom=shown_enlarged(frame, background))
         stretched = time.perf_counter()
@@ -137,7 +137,7 @@ def detections_above(engine: Engine, images, settings: DetectSettings, lanes: in
 
     calibration = engine.card.calibration
     least = least_raw_score(calibration, settings.min_score, settings.views)
-    for found in detections_of_images(engine, images, least, settings.max_det, settings.views, lanes, settings.zoom or 1.0):
+    for found in detections_of_images(engine, images, least, settings.max_det, settings.views, lanes, settings.zoom):
         yield calibrated(found, calibration, settings.min_score)
 
 
@@ -159,7 +159,7 @@ def fill_tile(image: np.ndarray, frame: Frame, background, tile: Tile, stretch: 
         image[:, height:], image[:, :, width:] = sky, sky
 
 
-def checksums(frame: Frame) -> dict[str, str]:
+def checksums_of_inputs(frame: Frame) -> dict[str, str]:
     """File name -> checksum of all that the frame was read from."""
     return {path.name: checksum_of_input(path, frame) for path in frame.sources}
 
@@ -185,7 +185,7 @@ def provenance(frame: Frame, engine: Engine, settings: DetectSettings, inputs: d
         "min_score": settings.min_score,
         "max_det": settings.max_det,
         "views": settings.views,
-        "zoom": settings.zoom or 1.0,
+        "zoom": settings.zoom,
     } | stated
 
 

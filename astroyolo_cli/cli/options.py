@@ -77,7 +77,11 @@ OVERLAP = click.option(
 )
 MIN_SCORE = click.option("--min-score", default=0.3, show_default=True, type=click.FloatRange(0, 1), help="Drop sources of a lower score.")
 MAX_DET = click.option(
-    "--max-det", default=2500, show_default=True, type=click.IntRange(1), help="Most boxes looked at in each 512 x 512 pixels."
+    "--max-det",
+    default=2500,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most boxes looked at in each 512 x 512 pixels that the network sees.",
 )
 VIEWS = click.option(
     "--views", default=2, show_default=True, type=click.IntRange(1, 2), help="Looks at each tile: 2 is steadier, 1 twice as fast."
