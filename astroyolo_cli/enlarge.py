@@ -24,17 +24,18 @@ def enlarged(images, zoom: float):
         return images
     side = round(images.shape[-1] * zoom)
     if isinstance(images, np.ndarray):
-        return in_numpy(images, side)
+        return np.clip(larger_planes(images, side), 0, 1)
     from torch.nn.functional import interpolate
 
     return interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 
-def in_numpy(images: np.ndarray, side: int) -> np.ndarray:
+def larger_planes(images: np.ndarray, side: int) -> np.ndarray:
+    """Planes (n, channels, h, w) float32 as (n, channels, side, side), by cubic interpolation."""
     from PIL import Image
 
     result = np.empty((*images.shape[:2], side, side), np.float32)
     for planes, larger in zip(images, result):
         for plane, whole in zip(planes, larger):
             whole[:] = Image.fromarray(np.ascontiguousarray(plane, np.float32)).resize((side, side), Image.Resampling.BICUBIC)
-    return np.clip(result, 0, 1, out=result)
+    return result

@@ -26,18 +26,22 @@ def shown_enlarged(frame: Frame, background: dict[str, Background]) -> float:
     """How many times the network should see the frame enlarged; 1 where its stars are wide or not known, as in pictures."""
     if frame.stretched:
         return 1.0
-    width = star_fwhm(frame, background[frame.reference])
+    return zoom_of(star_fwhm(frame, background[frame.reference]))
+
+
+def zoom_of(width: float) -> float:
+    """How many times stars of that FWHM in pixels should be shown enlarged; 1 where it is NaN."""
     return next((zoom for limit, zoom in SHARP.items() if width < limit), 1.0)
 
 
 def star_fwhm(frame: Frame, background: Background) -> float:
-    """FWHM of the reference band's stars in pixels, within a tenth or so; NaN where too few stand out.
+    """FWHM of the reference band's stars in pixels, within a tenth or so; NaN where too few stand out."""
+    return fwhm_of_peaks(np.concatenate([peaks_of_section(frame, background, *section) for section in sections(frame.shape)], axis=1))
 
-    Of a Gaussian, however it falls on the pixels, the logarithm of the highest pixel is above the mean of those of its two neighbours in
-    a row by 1 / (2 sigma^2).
-    """
-    peaks = [peaks_of(frame, background, *section) for section in sections(frame.shape)]
-    snr, width = np.concatenate(peaks, axis=1)
+
+def fwhm_of_peaks(peaks: np.ndarray) -> float:
+    """The stars' FWHM in pixels, of peaks (2, n) as ``peaks_of`` gives them; NaN where too few stand out."""
+    snr, width = peaks
     for least in BRIGHT:
         if (bright := width[snr > least]).size >= FEWEST:
             return float(np.percentile(bright, STARS))
@@ -53,16 +57,30 @@ def sections(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
     return [(y, x) for y in rows for x in columns]
 
 
-def peaks_of(frame: Frame, background: Background, rows: slice, columns: slice) -> np.ndarray:
-    """(2, n) S/N of a section's peaks, no more than ``ENOUGH`` and spread over all of it, and their FWHM in pixels."""
-    light = signal(frame.counts[frame.reference], background, rows, columns)
+def peaks_of_section(frame: Frame, background: Background, rows: slice, columns: slice) -> np.ndarray:
+    """(2, n) peaks of a part of the reference band, none of them near saturation."""
+    counts = frame.counts[frame.reference]
+    level = FLAT * frame.saturation.get(frame.reference, np.inf)
+    full = np.asarray(counts[rows, columns]) >= level if np.isfinite(level) else None
+    return peaks_of(signal(counts, background, rows, columns), full)
+
+
+def peaks_of(light: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+    """(2, n) S/N of peaks, no more than ``ENOUGH`` and spread over all of the image, and their FWHM in pixels.
+
+    Of a Gaussian, however it falls on the pixels, the logarithm of the highest pixel is above the mean of those of its two neighbours in
+    a row by 1 / (2 sigma^2).
+
+    Args:
+        light: (H, W) above the sky in units of the noise.
+        full: (H, W) bool, pixels too near to saturation to keep their shape; None for none.
+    """
     y, x = np.nonzero(light[1:-1, 1:-1] > BRIGHT[-1])
     y, x = y + 1, x + 1
     here, around = light[y, x], [light[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
     highest = np.all([here > other for other in around[:4]] + [here >= other for other in around[4:]], axis=0)
-    level = frame.saturation.get(frame.reference, np.inf)
-    if np.isfinite(level):
-        highest &= np.asarray(frame.counts[frame.reference][rows, columns])[y, x] < FLAT * level
+    if full is not None:
+        highest &= ~full[y, x]
     y, x = y[highest], x[highest]
 
     def log(dy: int, dx: int) -> np.ndarray:

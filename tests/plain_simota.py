@@ -5,7 +5,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from astroyolo_cli.model.assign import Assignment, Targets, paired_iou
+from astroyolo_cli.model.assign import Assignment, Targets, likeness
 from astroyolo_cli.model.network import grid_of
 
 
@@ -28,18 +28,18 @@ def assign_by_image(boxes, objectness, targets: Targets, size) -> Assignment:
 
 
 def one_image(boxes, objectness, targets: Targets, rows, centers, strides):
-    """cells, sources (of this image) and IoUs of the positive cells."""
+    """cells, sources (of this image) and likenesses of the positive cells."""
     truth = targets.boxes[rows]
     middle = (truth[:, :2] + truth[:, 2:]) / 2
     near = (centers[None] - middle[:, None]).abs().amax(-1) < 1.5 * strides
     considered = near.any(0).nonzero().flatten()
     near = near[:, considered]
-    overlap = paired_iou(boxes[considered].float()[None], truth[:, None]) * near
-    cost = -3 * torch.log(overlap + 1e-8) - F.logsigmoid(objectness[considered].float()) / 2
+    fit = likeness(boxes[considered].float()[None], truth[:, None]) * near
+    cost = -3 * torch.log(fit + 1e-8) - F.logsigmoid(objectness[considered].float()) / 2
     cost = torch.where(near, cost, math.inf)
     matching = torch.zeros_like(cost, dtype=torch.bool)
     for i in range(len(rows)):  # each source its k best cells
-        k = max(int(overlap[i].sort(descending=True).values[:10].sum()), 1)
+        k = max(int(fit[i].sort(descending=True).values[:10].sum()), 1)
         best = cost[i].argsort(stable=True)[: min(k, int(near[i].sum()))]
         matching[i, best] = True
     for j in (matching.sum(0) > 1).nonzero().flatten():  # each cell one source
@@ -47,4 +47,4 @@ def one_image(boxes, objectness, targets: Targets, rows, centers, strides):
         matching[:, j] = False
         matching[wanted.argmin(), j] = True
     mate, cell = matching.nonzero(as_tuple=True)
-    return considered[cell], mate, overlap[mate, cell]
+    return considered[cell], mate, fit[mate, cell]

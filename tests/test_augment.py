@@ -8,7 +8,19 @@ import torch
 
 from astroyolo_cli.cli.train import AUGMENTATIONS
 from astroyolo_cli.stretch import Stretch, lupton_rgb
-from astroyolo_cli.train.augment import Chances, Scene, blurred, field_sample, joint_light, mixed, rendered, slope, unit_noise, zoomed
+from astroyolo_cli.train.augment import (
+    Chances,
+    Scene,
+    blurred,
+    field_sample,
+    joint_light,
+    mixed,
+    pictured,
+    rendered,
+    slope,
+    unit_noise,
+    zoomed,
+)
 from astroyolo_cli.train.canvases import as_observed, at_native_scale, canvas_sample, mosaic_cells, stretched
 from astroyolo_cli.train.exposure import Exposure, exposed
 from astroyolo_cli.train.formats_votes import native_scale
@@ -45,6 +57,13 @@ def moments(image):
 
 def middle(box):
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def brightest(image, box):
+    """x, y of the brightest pixel in a box."""
+    x0, y0, x1, y1 = box.astype(int)
+    y, x = np.unravel_index(image[y0 : y1 + 1, x0 : x1 + 1].argmax(), (y1 + 1 - y0, x1 + 1 - x0))
+    return np.array([x0 + x, y0 + y])
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.25, 1.6])
@@ -172,6 +191,29 @@ def test_a_galaxy_seen_by_a_survey_lies_on_its_noise_and_in_its_box():
     assert inside > sky.mean() + 5 * sky.std() / 4
 
 
+def test_observed_galaxies_are_from_hardly_seen_to_bright():
+    """S/N over all bands 40 and more, the brightest pixels 600 times the noise and less, and everything between, whatever their size."""
+    yy, xx = np.mgrid[:128, :128] - 63.5
+    image = np.repeat(np.exp(-np.hypot(xx, yy) / 9)[None], 3, 0).astype(np.float32) * 0.9
+    box = np.array([40, 40, 87, 87], np.float32)
+    seen = [as_observed(image, box, np.random.default_rng(seed))[0] for seed in range(300)]
+    total, peak = np.array([np.sqrt((s**2).sum()) for s in seen]), np.array([s.max() for s in seen])
+    assert total.min() > 39.9 and peak.max() < 700
+    assert (total < 100).mean() > 0.05 and (peak > 200).mean() > 0.05
+
+
+def test_the_noise_of_a_canvas_is_now_and_then_that_of_an_enlarged_frame():
+    """White, or interpolated: then neighbours are alike and the whole is quieter."""
+    linear, empty = Stretch(minimum=-100.0, stretch=1e4, Q=1e-3), np.zeros((3, 128, 128), np.float32)
+    alike = []
+    for seed in range(60):
+        noise = stretched(empty, linear, np.random.default_rng(seed))[1]
+        noise = noise - noise.mean()
+        alike.append((noise[:, 1:] * noise[:, :-1]).mean() / noise.var())
+    white = np.abs(alike) < 0.03
+    assert 0.4 < white.mean() < 0.8 and np.array(alike)[~white].min() > 0.2
+
+
 @pytest.mark.parametrize("bands", [(1,), (0, 2), (0, 1, 2)])
 def test_an_exposure_is_the_same_with_either_library(bands):
     signals = scene().signals[:, 200:300, 200:300]
@@ -181,6 +223,39 @@ def test_an_exposure_is_the_same_with_either_library(bands):
     expected = lupton_rgb(expected * 1.1 + 0.2, Stretch())
     np.testing.assert_allclose(exposed(signals, exposure), expected, atol=1e-5)
     np.testing.assert_allclose(exposed(torch.from_numpy(signals.copy()), exposure).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("fwhm, zoom", [(2.4, 1.5), (3.1, 1.25), (4.5, 1.0)])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_fields_of_sharp_stars_are_learned_as_detection_shows_them(fwhm, zoom, seed):
+    """The part that then fills the image, or now and then the field as it is; boxes lie on their stars and have their size."""
+    number, random = 60, np.random.default_rng(5)
+    stars = [scene(x, y, fwhm / 2.3548, noise=0, peak=60.0) for x, y in random.integers(20, SIDE - 20, (number, 2))]
+    light = sum(star.signals for star in stars) + random.normal(0, 1, (3, SIDE, SIDE))
+    boxes = np.concatenate([star.boxes for star in stars])
+    snr = np.full((number, 3), 99.0, np.float32)
+    field = Field(light.astype(np.float16), boxes, np.zeros(number, int), np.zeros(number, bool), snr)
+    rng, plain = seed and np.random.default_rng(seed), Chances(depth=0, one_band=0, two_bands=0, stretch=0)
+    samples = [pictured(field_sample(field, Stretch(), rng, plain)) for _ in range(8 if seed else 1)]
+    zooms = {round(float(np.median(np.ptp(sample.boxes[:, ::2], axis=1) / np.ptp(boxes[0, ::2]))), 2) for sample in samples}
+    assert zoom in zooms and zooms <= {1.0, zoom}
+    for sample in samples:
+        whole = [box for box in sample.boxes if box.min() > 0 and box.max() < SIDE - 1]
+        away = [np.hypot(*(brightest(sample.image[1], box) - middle(box))) for box in whole]
+        assert len(away) > 15 and np.median(away) < 1
+
+
+@pytest.mark.parametrize("zoom", [1.25, 1.5])
+def test_an_exposure_enlarges_the_corner_of_its_window(zoom):
+    """A star at (100, 60) lies, counted from the corner of the first pixel, ``zoom`` times as far from it, and is as much wider."""
+    linear = Stretch(minimum=-100.0, stretch=1e4, Q=1e-3)
+    signals = np.stack([gaussian(100, 60, 3.0, 1000.0)] * 3)
+    _, _, before = moments(signals[1])
+    for sky in (signals, torch.from_numpy(signals)):
+        picture = np.asarray(exposed(sky, Exposure(linear, zoom=zoom)))
+        x, y, sigma = moments(picture[1] - picture[1].min())
+        assert picture.shape == signals.shape and sigma == pytest.approx(before * zoom, rel=0.03)
+        assert (x + 0.5, y + 0.5) == pytest.approx((zoom * 100.5, zoom * 60.5), rel=2e-3)
 
 
 def test_a_shallow_exposure_has_the_noise_that_it_says():

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from .sizes import STRIDES, strides_of
 
 LEAST_CELLS, MOST_CELLS = 1, 10  # that a source takes
+NEAR = 5.0  # pixels by which boxes may differ to be alike by 1/e, however little they overlap
 IMPOSSIBLE = 1e9
 
 
@@ -51,13 +52,13 @@ class Assignment:
 
     Attributes:
         image, cell, source: (m,) int64: the image, the cell in it, and the row of ``Targets`` it shall predict.
-        iou: (m,) float32, of the cell's box with the source's at the time of the assignment.
+        fit: (m,) float32, how alike the cell's box and the source's were at the time of the assignment.
     """
 
     image: torch.Tensor
     cell: torch.Tensor
     source: torch.Tensor
-    iou: torch.Tensor
+    fit: torch.Tensor
 
 
 def paired_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -68,6 +69,17 @@ def paired_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     area_a = (a[..., 2:] - a[..., :2]).clamp(min=0).prod(-1)
     area_b = (b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1)
     return overlap / (area_a + area_b - overlap).clamp(min=1e-9)
+
+
+def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How alike boxes (..., 4) are, pair by pair: their IoU, or exp(-W / ``NEAR``) where that is larger.
+
+    W is the Wasserstein distance of the Gaussians in the boxes (Wang et al. 2021, arXiv:2110.13389): a box of a few pixels that is a
+    pixel off overlaps little, and is still as good as one can be had for a faint source.
+    """
+    middle = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
+    half = (a[..., 2:] - a[..., :2] - b[..., 2:] + b[..., :2]) / 2
+    return torch.maximum(paired_iou(a, b), torch.exp(-torch.sqrt(middle.square().sum(-1) + half.square().sum(-1)) / NEAR))
 
 
 def candidate_cells(boxes: torch.Tensor, height: int, width: int, strides: tuple[int, ...] = STRIDES) -> tuple[torch.Tensor, torch.Tensor]:
@@ -95,10 +107,11 @@ def candidate_cells(boxes: torch.Tensor, height: int, width: int, strides: tuple
 def assign(boxes: torch.Tensor, objectness: torch.Tensor, targets: Targets, size: tuple[int, int]) -> Assignment:
     """Give each source the cells that already predict it best.
 
-    A source takes k = clamp(int(sum of its ten best IoUs), 1, 10) of its candidates, those of the least cost
-    -log(sqrt(p_object)) + 3 * -log(IoU). A cell that two sources want goes to the one of lower cost (of equal ones
-    to the first). Unlike YOLOX the class has no part in the cost: among dozens of cells some call a doubtful source what it is,
-    took it, and the head was never told of its errors (cross-entropy 0.03 at the cells so chosen, 0.54 at those chosen without).
+    A source takes k = clamp(int(sum of its ten best likenesses), 1, 10) of its candidates, those of the least cost
+    -log(sqrt(p_object)) + 3 * -log(likeness); YOLOX has the IoU in place of the likeness. A cell that two sources want goes to
+    the one of lower cost (of equal ones to the first). Unlike YOLOX the class has no part in the cost: among dozens of cells some
+    call a doubtful source what it is, took it, and the head was never told of its errors (cross-entropy 0.03 at the cells so
+    chosen, 0.54 at those chosen without).
 
     Args:
         boxes: (B, cells, 4) predicted, in pixels from the corner of the first pixel.
@@ -110,17 +123,17 @@ def assign(boxes: torch.Tensor, objectness: torch.Tensor, targets: Targets, size
     cells, exists = candidate_cells(targets.boxes, *size, strides_of(boxes.shape[1], *size))
     candidates = cells.shape[1]
     where = targets.image[:, None].expand(-1, candidates), cells
-    overlap = paired_iou(boxes[where].float(), targets.boxes[:, None]) * exists
-    cost = -3 * torch.log(overlap + 1e-8) - F.logsigmoid(objectness[where].float()) / 2
+    fit = likeness(boxes[where].float(), targets.boxes[:, None]) * exists
+    cost = -3 * torch.log(fit + 1e-8) - F.logsigmoid(objectness[where].float()) / 2
     cost = torch.where(exists, cost, IMPOSSIBLE)
-    k = overlap.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=LEAST_CELLS)
+    k = fit.topk(MOST_CELLS, dim=1).values.sum(1).int().clamp(min=LEAST_CELLS)
     order = cost.argsort(dim=1, stable=True)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(candidates, device=order.device).expand(n, -1))
     chosen = (rank < k[:, None]) & exists
-    return _resolve_conflicts(chosen, cost, where, overlap, objectness.shape)
+    return _resolve_conflicts(chosen, cost, where, fit, objectness.shape)
 
 
-def _resolve_conflicts(chosen, cost, where, overlap, shape) -> Assignment:
+def _resolve_conflicts(chosen, cost, where, fit, shape) -> Assignment:
     """Keep of the sources that chose the same cell the one of the least cost, of equal ones the first."""
     source, candidate = chosen.nonzero(as_tuple=True)
     image, cell = where[0][source, candidate], where[1][source, candidate]
@@ -131,7 +144,7 @@ def _resolve_conflicts(chosen, cost, where, overlap, shape) -> Assignment:
     first = torch.full_like(least, len(cost), dtype=torch.int64)
     first = first.scatter_reduce(0, flat[cheapest], source[cheapest], "amin")
     kept = cheapest & (source == first[flat])
-    return Assignment(image[kept], cell[kept], source[kept], overlap[source[kept], candidate[kept]])
+    return Assignment(image[kept], cell[kept], source[kept], fit[source[kept], candidate[kept]])
 
 
 def surest_rows(found: Assignment, objectness: torch.Tensor, sources: int) -> torch.Tensor:

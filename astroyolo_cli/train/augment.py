@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..detections import MASK_ENDS
+from ..sharpness import fwhm_of_peaks, peaks_of, zoom_of
 from ..stretch import Stretch
-from .exposure import BANDS, Exposure, exposed
+from .exposure import BANDS, Exposure, exposed, shown_side
 from .samples import SIZE, Field, Sample
 
 FAINTEST = 6.0  # S/N below which a source is neither demanded nor forbidden
@@ -16,6 +17,8 @@ DROWNED = 5.0  # S/N below which it is sky: else nothing tells the network that 
 
 LARGEST_ZOOM, LARGEST_BLUR = 1.6, 1.2  # times; sigma in pixels
 STEEPEST = 3.0  # sigma of the sky from side to side
+REFERENCE = 1  # of three bands
+AS_THEY_ARE = 0.2  # of the fields of sharp stars that are not shown enlarged, as with detect's --zoom 1
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Scene:
         signals: (3, 512, 512) float32, above the sky in units of the noise.
         boxes, labels, ignore, snr: of its sources, as in Field.
         scattered: (n,) bool, rows that stand for what a listed star scatters: sky.
+        is_picture: it came already stretched.
     """
 
     signals: np.ndarray
@@ -65,6 +69,7 @@ class Scene:
     ignore: np.ndarray
     snr: np.ndarray
     scattered: np.ndarray
+    is_picture: bool = False
 
 
 def field_sample(
@@ -77,7 +82,8 @@ def field_sample(
     """
     scene = scene_of(field, rng)
     if rng is None:
-        return pictured(rendered(scene, Exposure(stretch), (field.name,)))
+        scene, zoom = as_detected(scene, None)
+        return pictured(rendered(scene, Exposure(stretch, zoom=zoom), (field.name,)))
     scene = other_seeing(scene, rng, chances)
     if second is not None and rng.random() < chances.injection:
         return finished(
@@ -94,7 +100,7 @@ def scene_of(field: Field, rng) -> Scene:
     signals, boxes = crop(field.signals, field.boxes, rng)
     if rng is not None:
         signals, boxes = turn(signals, boxes, rng)
-    return Scene(single(signals), boxes, field.labels, field.ignore, field.snr, halos(field))
+    return Scene(single(signals), boxes, field.labels, field.ignore, field.snr, halos(field), field.is_picture)
 
 
 def single(signals: np.ndarray) -> np.ndarray:
@@ -106,7 +112,26 @@ def single(signals: np.ndarray) -> np.ndarray:
 
 def finished(scene: Scene, stretch: Stretch, rng, chances: Chances, names: tuple[str, ...]) -> Sample:
     """The sky, and what the exposure, the choice of bands and the stretch will do to it."""
-    return rendered(slope(scene, rng, chances), drawn_exposure(stretch, rng, chances), names)
+    scene, zoom = as_detected(slope(scene, rng, chances), rng)
+    return rendered(scene, replace(drawn_exposure(stretch, rng, chances), zoom=zoom), names)
+
+
+def as_detected(scene: Scene, rng) -> tuple[Scene, float]:
+    """The scene with the part to be shown in its corner, and how many times enlarged: by the width of its stars, as detection decides."""
+    zoom = 1.0 if scene.is_picture else zoom_of(fwhm_of_peaks(peaks_of(scene.signals[REFERENCE])))
+    if zoom == 1 or (rng is not None and rng.random() < AS_THEY_ARE):
+        return scene, 1.0
+    signals = np.zeros_like(scene.signals)
+    part, boxes = part_of(scene, shown_side(SIZE, zoom), rng)
+    signals[:, : part.shape[1], : part.shape[2]] = part
+    return replace(scene, signals=signals, boxes=boxes), zoom
+
+
+def part_of(scene: Scene, side: int, rng) -> tuple[np.ndarray, np.ndarray]:
+    """(3, side, side) signals of a part of the scene, the middle where ``rng`` is None, and all boxes as they lie in it enlarged."""
+    x, y = rng.integers(SIZE - side + 1, size=2) if rng is not None else (2 * ((SIZE - side) // 2,))
+    boxes = (scene.boxes + 0.5 - np.array([x, y, x, y], np.float32)) * np.float32(SIZE / side) - np.float32(0.5)
+    return scene.signals[:, y : y + side, x : x + side], np.clip(boxes, -0.5, SIZE - 0.5)
 
 
 def drawn_exposure(stretch: Stretch, rng, chances: Chances) -> Exposure:
@@ -176,11 +201,9 @@ def zoomed(scene: Scene, factor: float, rng) -> Scene:
     from scipy.ndimage import zoom
 
     side = round(SIZE / factor)
-    x, y = rng.integers(SIZE - side + 1, size=2)
-    part = scene.signals[:, y : y + side, x : x + side]
+    part, boxes = part_of(scene, side, rng)
     signals = zoom(part, (1, SIZE / side, SIZE / side), order=1, mode="nearest", grid_mode=True)
-    boxes = (scene.boxes + 0.5 - np.array([x, y, x, y], np.float32)) * np.float32(SIZE / side) - np.float32(0.5)
-    return replace(scene, signals=unit_noise(signals), boxes=np.clip(boxes, -0.5, SIZE - 0.5))
+    return replace(scene, signals=unit_noise(signals), boxes=boxes)
 
 
 def blurred(scene: Scene, sigma: float) -> Scene:
@@ -214,7 +237,8 @@ def joint_light(one: Scene, other: Scene) -> Scene:
     halved = np.float32(np.sqrt(0.5))
     columns = (np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("boxes", "labels", "ignore"))
     snr = np.concatenate([one.snr, other.snr]) * halved
-    return Scene((one.signals + other.signals) * halved, *columns, snr, np.concatenate([one.scattered, other.scattered]))
+    scattered = np.concatenate([one.scattered, other.scattered])
+    return Scene((one.signals + other.signals) * halved, *columns, snr, scattered, one.is_picture or other.is_picture)
 
 
 def mixed(one: Sample, other: Sample) -> Sample:

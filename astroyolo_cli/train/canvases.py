@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..enlarge import larger_planes
 from ..stretch import Stretch, lupton_rgb
 from .augment import blurred_boxes, turn
 from .cutouts import CUTOUT, linear_light
@@ -56,6 +57,8 @@ PARTS = {1: 0.25, 2: 0.35, 4: 0.2, 8: 0.12, 16: 0.08}  # of a quarter's side tha
 MOST = 16  # galaxies a quarter
 CLEAR = 64  # pixels of a cell, below which a shrunk picture would be sharper than any telescope's
 SHARPEST, WIDEST = 0.6, 2.2  # sigma of the blur, pixels
+FAINTEST, BRIGHTEST = 40.0, 600.0  # S/N over all bands, and of the middle's pixels
+SHOWN = {1.0: 0.6, 1.25: 0.2, 1.5: 0.2}  # times that the sky around the galaxies is enlarged, and how often
 
 
 def mosaic_cells(rng) -> list[tuple[int, int, int]]:
@@ -113,11 +116,17 @@ def as_observed(rgb: np.ndarray, box: np.ndarray, rng) -> tuple[np.ndarray, np.n
     light = light * vignette(light.shape[1])
     sigma = float(np.exp(rng.uniform(np.log(SHARPEST), np.log(WIDEST))))
     light = gaussian_filter(light, (0, sigma, sigma))
+    signals = light * np.float32(np.exp(rng.uniform(*np.log(brightness_limits(light)))))
+    return signals, blurred_boxes(box[None], sigma, np.array([1]), rgb.shape[-1])[0]
+
+
+def brightness_limits(light: np.ndarray) -> tuple[float, float]:
+    """What light (3, side, side) is multiplied by: from where its S/N over all is ``FAINTEST`` to where its middle is at ``BRIGHTEST``."""
     middle = light.shape[1] // 2
     reach = max(light.shape[1] // 16, 1)
-    peak = max(light[:, middle - reach : middle + reach + 1, middle - reach : middle + reach + 1].mean(0).max(), 1e-3)
-    signals = light * np.float32(np.exp(rng.uniform(np.log(10), np.log(600))) / peak)
-    return signals, blurred_boxes(box[None], sigma, np.array([1]), rgb.shape[-1])[0]
+    core = slice(middle - reach, middle + reach + 1)
+    most = BRIGHTEST / max(light[:, core, core].mean(0).max(), 1e-3)
+    return min(FAINTEST / max(float(np.sqrt(np.square(light).sum())), 1e-3), most), most
 
 
 def border(side: int) -> np.ndarray:
@@ -136,8 +145,12 @@ def vignette(side: int) -> np.ndarray:
 
 
 def stretched(signals: np.ndarray, stretch: Stretch, rng) -> np.ndarray:
-    """Signals (3, h, w) over the noise of the sky, with that noise, as the network sees them."""
-    return lupton_rgb(signals + rng.standard_normal(signals.shape, np.float32) * np.float32(0.95), stretch)
+    """Signals (3, side, side) over the sky, with its noise, as the network sees them; now and then those of an enlarged frame."""
+    side = signals.shape[-1]
+    zoom = float(rng.choice(list(SHOWN), p=list(SHOWN.values())))
+    noise = rng.standard_normal((3, *2 * (round(side / zoom),)), np.float32)
+    noise = noise if zoom == 1 else larger_planes(noise[None], side)[0]
+    return lupton_rgb(signals + noise * np.float32(0.95), stretch)
 
 
 def grey_of(rgb: np.ndarray, rng) -> np.ndarray:

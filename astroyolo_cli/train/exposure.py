@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..enlarge import enlarged
 from ..stretch import Stretch, lupton_rgb, three_channels
 
 BANDS = (0, 1, 2)
@@ -25,6 +26,7 @@ class Exposure:
         seed: of that noise.
         bands: one to three that are kept, of reddest first.
         gain, offset: of the signals, in the end.
+        zoom: how many times the picture is enlarged; of the window only the upper left part that then fills it is shown.
     """
 
     stretch: Stretch
@@ -33,6 +35,7 @@ class Exposure:
     bands: tuple[int, ...] = BANDS
     gain: float = 1.0
     offset: float = 0.0
+    zoom: float = 1.0
 
     @property
     def total_noise(self) -> float:
@@ -42,11 +45,23 @@ class Exposure:
 
 def exposed(signals, exposure: Exposure):
     """(3, H, W) float32 RGB in [0, 1] of signals (3, H, W) over their noise, reddest first; NumPy's or PyTorch's float32."""
+    side = shown_side(signals.shape[-1], exposure.zoom)
+    signals = signals[:, :side, :side]
     if exposure.noise:
         signals = (signals + exposure.noise * white_noise(signals, exposure.seed)) / exposure.total_noise
     if exposure.bands != BANDS:
         signals = three_channels([signals[band] for band in exposure.bands])
-    return lupton_rgb(signals * exposure.gain + exposure.offset, exposure.stretch)
+    picture = lupton_rgb(signals * exposure.gain + exposure.offset, exposure.stretch)
+    return enlarged(picture[None], exposure.zoom)[0]
+
+
+def shown_side(side: int, zoom: float) -> int:
+    """Pixels of a window of ``side`` that fill it when they are shown ``zoom`` times enlarged.
+
+    >>> [shown_side(512, zoom) for zoom in (1.0, 1.25, 1.5)]
+    [512, 410, 341]
+    """
+    return round(side / zoom)
 
 
 def white_noise(like, seed: int):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..whole import written_whole
 from .formats_coco import coco_entries
 from .formats_sets import set_entries
 from .formats_yolo import yolo_entries
-from .images import signals_of
+from .images import is_picture, signals_of
 from .processes import each_done
 from .samples import Entry, Field, Sources, is_fresh, name_hash, split
 
@@ -35,12 +35,13 @@ def field_entries(root: Path, tell: Callable[[str], None]) -> list[Entry]:
 
 def decode(entry: Entry) -> tuple[np.ndarray, Sources]:
     """(3, H, W) float16 signals of a field, and its sources."""
-    signals = np.clip(signals_of(entry.find_image()), -LARGEST, LARGEST).astype(np.float16)
-    return signals, entry.read_sources(signals.shape[1:])
+    image = entry.find_image()
+    signals = np.clip(signals_of(image), -LARGEST, LARGEST).astype(np.float16)
+    return signals, replace(entry.read_sources(signals.shape[1:]), is_picture=is_picture(image))
 
 
 def field_of(signals: np.ndarray, sources: Sources, name: str) -> Field:
-    return Field(signals, sources.boxes, sources.labels, sources.ignore, sources.snr, name)
+    return Field(signals, sources.boxes, sources.labels, sources.ignore, sources.snr, name, sources.is_picture)
 
 
 class Fields:
@@ -110,4 +111,5 @@ def cache_field(entry: Entry, stem: Path) -> None:
 def load_sources(path: Path) -> Sources:
     with np.load(path) as saved:
         columns = dict(saved)
-    return Sources(**columns | {"empty_masks": int(columns.get("empty_masks", 0))})
+    numbers = {"empty_masks": int(columns.get("empty_masks", 0)), "is_picture": bool(columns.get("is_picture", False))}
+    return Sources(**columns | numbers)

@@ -54,13 +54,18 @@ def image_at(place: Path) -> FieldInput | None:
     return bands_at(place.parent, stem + "_{band}.fits")
 
 
+def is_picture(image: FieldInput) -> bool:
+    """Whether it is one that somebody has stretched already."""
+    return len(image.paths) == 1 and image.paths[0].suffix.lower() in PICTURES
+
+
 def signals_of(image: FieldInput) -> np.ndarray:
     """(3, H, W) float32 above the sky in units of the noise, reddest first; bad pixels are 0.
 
     Raises:
         InputError: naming the file that isn't readable, or whose size is not that of the other bands.
     """
-    if len(image.paths) == 1 and image.paths[0].suffix.lower() in PICTURES:
+    if is_picture(image):
         rgb = read_picture(image.paths[0]).counts
         return unstretched(np.stack(list(rgb.values())), Stretch())
     counts = [plane.counts for plane in read_planes(image, None).values()]

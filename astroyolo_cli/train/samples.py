@@ -30,6 +30,7 @@ class Field:
         ignore: (n,) bool, neither a source nor empty sky.
         snr: (n, 3) float32, matched-filter S/N in z, r, g; inf where the set doesn't state it.
         name: its own within its folder.
+        is_picture: it came already stretched.
     """
 
     signals: np.ndarray
@@ -38,17 +39,19 @@ class Field:
     ignore: np.ndarray
     snr: np.ndarray
     name: str = ""
+    is_picture: bool = False
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What is known of a field's sources: the columns of ``Field``, and how many masks held nothing."""
+    """What is known of a field beside its pixels: the columns of ``Field``, and how many masks held nothing."""
 
     boxes: np.ndarray
     labels: np.ndarray
     ignore: np.ndarray
     snr: np.ndarray
     empty_masks: int = 0
+    is_picture: bool = False
 
 
 @dataclass(frozen=True)
