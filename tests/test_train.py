@@ -21,7 +21,7 @@ from astroyolo_cli.train.cutouts import Cutouts, central_box
 from astroyolo_cli.train.fields import Fields
 from astroyolo_cli.train.formats_sets import mask_box
 from astroyolo_cli.train.loop import train
-from astroyolo_cli.train.optimise import make_optimizer, set_frozen, train_step
+from astroyolo_cli.train.optimise import keep_statistics, make_optimizer, set_frozen, train_step
 from astroyolo_cli.train.samples import Field
 from astroyolo_cli.train.schemes import SCHEMES, Phase
 from astroyolo_cli.train.state import Settings
@@ -233,6 +233,23 @@ def test_frozen_backbone_and_neck_keep_weights_and_statistics(tmp_path, ds):
     assert model.backbone.training and all(p.requires_grad for p in model.parameters())
 
 
+def test_with_kept_statistics_an_image_is_seen_alike_in_any_company():
+    """As detection sees it; weights still learn, running means and variances do not."""
+    torch.manual_seed(0)
+    model = AstroYOLO("nano")
+    model(torch.rand(4, 3, 64, 64))
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    image, company = torch.rand(1, 3, 64, 64), 5 * torch.rand(3, 3, 64, 64)
+    keep_statistics(model)
+    alone, together = (model(batch)["detection"][0] for batch in (image, torch.cat([image, company])))
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-3)
+    together.square().sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert all(p.grad is not None for name, p in model.named_parameters() if "heads" not in name)
+    set_frozen(model, False)
+    assert (model(torch.cat([image, company]))["detection"][0] - alone).abs().max() > 0.01
+
+
 def test_a_run_that_gets_no_better_stops_early(tmp_path, sg, monkeypatch):
     monkeypatch.setattr("astroyolo_cli.train.loop.validate", lambda model, data: {"validation": 1.0})
     settings = Settings((str(sg),), "", scheme="sg-only", epochs=9, samples=2, batch_size=2, patience=2)
@@ -264,11 +281,12 @@ def test_a_run_with_a_budget_ends_in_it_with_a_small_learning_rate(tmp_path, sg,
     """The clock is the number of steps: 30 of them are the budget, of 4,000 that the epochs would take."""
     from astroyolo_cli.train import loop
 
-    steps, rates, plain = [], [], []
+    steps, rates, plain, kept = [], [], [], []
 
     def counted(model, batch, optimizer, scaler, precision, ranks, l1, forward):
         rates.append(optimizer.param_groups[0]["lr"])
         plain.append(l1)
+        kept.append(not any(part.training for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)))
         steps.append(len(batch.images))
         return {"box": 1.0}
 
@@ -278,7 +296,7 @@ def test_a_run_with_a_budget_ends_in_it_with_a_small_learning_rate(tmp_path, sg,
     train(Settings((str(sg),), str(ds), scheme="joint", epochs=1000, samples=4, batch_size=2, budget=1.0, lr=1.0), tmp_path / "run")
     assert len(steps) in (30, 31, 32)
     assert rates[-1] < 0.05 and max(rates) < 1.0 and rates[15] > 0.3
-    assert not any(plain[:26]) and all(plain[-3:])
+    assert not any(plain[:26]) and all(plain[-3:]) and kept == plain
     assert (tmp_path / "run" / "last.safetensors").exists()
 
 

@@ -32,6 +32,7 @@ from .optimise import (
     PRECISIONS,
     WARM_UP,
     at_scale,
+    keep_statistics,
     largest_batch,
     learning_rate,
     make_optimizer,
@@ -48,7 +49,7 @@ from .teachers import Teachers
 from .validate import validate
 from .watch import Watch
 
-PLAIN_END = 0.1  # the last part of a run adds the L1 loss and learns from true labels alone
+PLAIN_END = 0.1  # the last part of a run adds the L1 loss and learns from true labels alone, normalised as detection is
 CHECKPOINT_SECONDS = 120
 
 
@@ -244,7 +245,9 @@ def batches_of_epoch(run: Run, phases: tuple[Phase, ...]) -> Iterator[tuple[Phas
 def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
     """One gradient step on a batch, as the scheme and the settings say."""
     batch = on_device(batch, run.settings.device)
-    if not run.is_plain:
+    if run.is_plain:
+        keep_statistics(run.model)
+    else:
         batch = run.teachers.complete(at_scale(batch, run.progress.step) if run.settings.multi_scale else batch)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(run.progress.step, run.total, run.settings.lr) * phase.rate
@@ -256,10 +259,10 @@ def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
 
 
 def forward_of(run: Run, images: torch.Tensor) -> torch.nn.Module:
-    """The network; on one GPU its kernels are recorded at the first full batch, unless part of it is frozen at times."""
+    """The network; on one GPU its kernels are recorded at the first full batch, for all but the run's last part, unless some are frozen."""
     settings = run.settings
     one_shape = settings.device == "cuda" and run.ranks.count == 1 and not settings.multi_scale
-    if not one_shape or len(images) < settings.batch_size or run.scheme.freezes:
+    if not one_shape or len(images) < settings.batch_size or run.scheme.freezes or run.is_plain:
         return run.model
     if run.recorded is None:
         precision = PRECISIONS[settings.precision] if settings.precision != "fp32" else None

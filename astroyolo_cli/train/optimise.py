@@ -73,6 +73,17 @@ def set_frozen(model: AstroYOLO, frozen: bool) -> None:
         part.train(not frozen).requires_grad_(not frozen)
 
 
+def keep_statistics(model: AstroYOLO) -> None:
+    """Normalise by the running means and variances, as detection does, and leave them as they are, until ``set_frozen`` is called again.
+
+    In a small batch an image of unlike kind, as of stars three times as wide as in the others, is normalised by the others' statistics
+    and its own; detection has the mean of all images for it, which the network has to learn with.
+    """
+    for part in model.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
 def learning_rate(step: int, total: int, peak: float) -> float:
     """Quadratic warm-up, then half a cosine down to a floor, as YOLOX."""
     warm_up = min(WARM_UP, total // 10)
