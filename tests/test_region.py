@@ -108,7 +108,10 @@ def test_the_catalog_is_the_whole_frames_there(frame_file, tmp_path):
     assert list(part["id"]) == list(range(1, len(part) + 1)) and part["x"].min() >= 499.5 and part["x"].max() < 999.5
     same = (part["flags"][mate] & BLENDED) == (whole["flags"] & BLENDED)  # with other pixels around it a close pair may be one source
     assert same.sum() >= len(whole) - 2
-    np.testing.assert_allclose(part["flux"][mate][same], whole["flux"][same], rtol=0.02)
+    alone = same & (whole["flags"] & BLENDED == 0)  # what a neighbour's light is taken for depends on its own box
+    assert alone.sum() > len(whole) / 2
+    np.testing.assert_allclose(part["flux"][mate][alone], whole["flux"][alone], rtol=0.02)
+    np.testing.assert_allclose(part["flux"][mate][same], whole["flux"][same], rtol=0.1)
     np.testing.assert_allclose(part["ra"][mate], whole["ra"], atol=1e-5)
     np.testing.assert_allclose(part["xmin"][mate], whole["xmin"], atol=1.5)
     assert part.meta["REGION"] == "500:1000,400:800"
