@@ -59,9 +59,7 @@ def normalised_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
     Small boxes beside each other have no IoU, but a distance (Wang et al. 2021, arXiv:2110.13389).
     """
-    middle = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
-    half = (a[..., 2:] - a[..., :2] - b[..., 2:] + b[..., :2]) / 2
-    return torch.exp(-torch.sqrt(middle.square().sum(-1) + half.square().sum(-1)) / DISTANCE)
+    return torch.exp(-assign.wasserstein(a, b) / DISTANCE)
 
 
 def on_one_scale(frame: Frame, threads: int = 1) -> dict[str, Background]:

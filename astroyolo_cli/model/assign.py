@@ -71,15 +71,19 @@ def paired_iou(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return overlap / (area_a + area_b - overlap).clamp(min=1e-9)
 
 
-def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """How alike boxes (..., 4) are, pair by pair: their IoU, or exp(-W / ``NEAR``) where that is larger.
-
-    W is the Wasserstein distance of the Gaussians in the boxes (Wang et al. 2021, arXiv:2110.13389): a box of a few pixels that is a
-    pixel off overlaps little, and is still as good as one can be had for a faint source.
-    """
+def wasserstein(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Distance in pixels of the Gaussians in boxes (..., 4) and boxes (..., 4), pair by pair (Wang et al. 2021, arXiv:2110.13389)."""
     middle = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
     half = (a[..., 2:] - a[..., :2] - b[..., 2:] + b[..., :2]) / 2
-    return torch.maximum(paired_iou(a, b), torch.exp(-torch.sqrt(middle.square().sum(-1) + half.square().sum(-1)) / NEAR))
+    return torch.sqrt(middle.square().sum(-1) + half.square().sum(-1))
+
+
+def likeness(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """How alike boxes (..., 4) are, pair by pair: their IoU, or exp(-W / ``NEAR``) where that is larger, W their ``wasserstein`` distance.
+
+    A box of a few pixels that is a pixel off overlaps little, and is still as good as one can be had for a faint source.
+    """
+    return torch.maximum(paired_iou(a, b), torch.exp(-wasserstein(a, b) / NEAR))
 
 
 def candidate_cells(boxes: torch.Tensor, height: int, width: int, strides: tuple[int, ...] = STRIDES) -> tuple[torch.Tensor, torch.Tensor]:
