@@ -7,10 +7,12 @@ import pytest
 import torch
 from astropy.io import fits
 from astropy.table import Table
+from click.testing import CliRunner
 from PIL import Image
 
+from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import AstroYOLOError, InputError, WeightsError
-from astroyolo_cli.model.checkpoint import load
+from astroyolo_cli.model.checkpoint import load, locate
 from astroyolo_cli.model.losses import heads_losses
 from astroyolo_cli.model.network import AstroYOLO
 from astroyolo_cli.stretch import Stretch
@@ -248,6 +250,24 @@ def test_with_kept_statistics_an_image_is_seen_alike_in_any_company():
     assert all(p.grad is not None for name, p in model.named_parameters() if "heads" not in name)
     set_frozen(model, False)
     assert (model(torch.cat([image, company]))["detection"][0] - alone).abs().max() > 0.01
+
+
+def statistics_of(path):
+    return {name: value for name, value in load(path)[0].state_dict().items() if "running" in name}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_run_keeps_the_statistics_of_its_weights_where_it_is_told_to(tmp_path, sg, kept):
+    settings = Settings((str(sg),), "", scheme="sg-only", epochs=1, samples=4, batch_size=2, keep_statistics=kept)
+    train(settings, tmp_path / "run", start="nano")
+    before, after = statistics_of(locate("nano")), statistics_of(tmp_path / "run" / "last.safetensors")
+    assert all(torch.equal(after[name], before[name]) for name in before) == kept
+
+
+def test_a_new_network_has_no_statistics_to_keep(tmp_path, sg):
+    result = CliRunner().invoke(cli, ["train", f"--sg={sg}", "--scheme=sg-only", "-o", str(tmp_path / "run"), "--keep-statistics"])
+    assert result.exit_code == 2 and "--weights" in result.output
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_gets_no_better_stops_early(tmp_path, sg, monkeypatch):

@@ -95,6 +95,11 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--workers", default=0, show_default=True, type=click.IntRange(0), help="Processes that make batches; 0: two threads.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better validation.")
 @click.option("--weights", help="Weight file to start from; default: a new network.")
+@click.option(
+    "--keep-statistics", is_flag=True,
+    help="Normalise by the means and variances that --weights has, throughout: better than those of small batches where fields are "
+    "unlike each other.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder for decoded images, which runs can share; default: RUN/cache.")
 @DEVICE
@@ -126,6 +131,8 @@ def train(sg, ds, check, run, weights, resume, cache, tensorboard, quiet, **sett
     from ..train.loop import train as run_training
     from ..train.state import Settings
 
+    if settings["keep_statistics"] and not (weights or resume):
+        raise click.UsageError("--keep-statistics: those of --weights FILE, which is not given; a new network has none.")
     if (run / "checkpoint.pt").exists() and not resume:
         raise OutputError(f"{run}: holds a run already; go on with --resume or name another folder")
     settings = Settings(sg=tuple(map(str, sg)), ds=str(ds or ""), **settings)

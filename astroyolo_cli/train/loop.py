@@ -245,9 +245,9 @@ def batches_of_epoch(run: Run, phases: tuple[Phase, ...]) -> Iterator[tuple[Phas
 def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
     """One gradient step on a batch, as the scheme and the settings say."""
     batch = on_device(batch, run.settings.device)
-    if run.is_plain:
+    if run.is_plain or run.settings.keep_statistics:
         keep_statistics(run.model)
-    else:
+    if not run.is_plain:
         batch = run.teachers.complete(at_scale(batch, run.progress.step) if run.settings.multi_scale else batch)
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(run.progress.step, run.total, run.settings.lr) * phase.rate

@@ -43,6 +43,7 @@ class Settings:
         multi_scale: another side of the images in every batch, 384 to 640 pixels.
         workers: processes that make batches; 0 for threads of this one.
         budget: hours within which the run ends, its learning rate falling with the time; None: steps alone decide.
+        keep_statistics: normalise by the means and variances of the weights that the run starts from, throughout.
     """
 
     sg: tuple[str, ...]
@@ -68,6 +69,7 @@ class Settings:
     multi_scale: bool = False
     workers: int = 0
     budget: float | None = None
+    keep_statistics: bool = False
 
 
 class Average:
