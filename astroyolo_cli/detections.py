@@ -279,16 +279,17 @@ def join_concentric(found: Detections, reach: float = 0.3) -> Detections:
     return replace(found.take(kept), p_galaxy=mean(found.p_galaxy), p_disk=mean(found.p_disk))
 
 
-def fade_overlapping(found: Detections, width: float = 0.2) -> Detections:
-    """Lower the scores of boxes that overlap a better one: times exp(-IoU^2 / width), for the largest such IoU.
+def fade_overlapping(found: Detections, alike: float = 4.0, unlike: float = 20.0) -> Detections:
+    """Lower the odds of boxes that overlap a better one, most where their sizes differ: that is mostly a second opinion on it.
 
-    A weak box on the flank of a strong one is mostly a second opinion on it, a strong one a neighbour: two stars side
-    by side both stay (as in Soft-NMS, Bodla et al. 2017, arXiv:1704.04503). Measured on simulated fields, this
-    halves the false detections for a hundredth of the true ones.
+    The log odds of the weaker box lose IoU^2 (``alike`` + ``unlike`` |ln(ratio of the sides)|), for the better box that takes most of
+    them; so a sure star on the flank of a brighter one stays. Soft-NMS (Bodla et al. 2017, arXiv:1704.04503) multiplies the score
+    itself, which loses such stars. A logistic regression of what is true among overlapping boxes in simulated fields gives the form.
     """
     found = found.sorted()
-    xp = library(found.score)
-    _, weaker, overlap = overlapping(found.xyxy, image=found.image)
-    largest = xp.zeros_like(found.score)
-    raise_at(largest, weaker, overlap)
-    return replace(found, score=found.score * xp.exp(-(largest**2) / width)).sorted()
+    xp, size = library(found.score), areas(found.xyxy)
+    better, weaker, overlap = overlapping(found.xyxy, image=found.image)
+    ratio = xp.abs(xp.log(size[better] / size[weaker])) / 2
+    loss = xp.zeros_like(found.score)
+    raise_at(loss, weaker, overlap**2 * (alike + unlike * ratio))
+    return replace(found, score=with_odds(found.score, xp.exp(-loss))).sorted()

@@ -187,8 +187,14 @@ def test_boxes_around_one_centre_are_joined_and_their_classes_averaged():
 
 
 def test_only_the_weaker_of_overlapping_boxes_fades():
-    faded = fade_overlapping(detections([[0, 0, 10, 10], [5, 0, 15, 10], [50, 50, 60, 60]], [0.9, 0.5, 0.4]), width=0.15)
-    assert sorted(faded.score.tolist()) == pytest.approx(sorted([0.9, 0.4, 0.5 * np.exp(-((1 / 3) ** 2) / 0.15)]), rel=1e-5)
+    faded = fade_overlapping(detections([[0, 0, 10, 10], [5, 0, 15, 10], [50, 50, 60, 60]], [0.9, 0.5, 0.4]), alike=8)
+    weaker = 1 / (1 + np.exp(8 * (1 / 3) ** 2))  # even odds before
+    assert sorted(faded.score.tolist()) == pytest.approx(sorted([0.9, 0.4, weaker]), rel=1e-5)
+
+
+def test_overlapping_boxes_of_unlike_sizes_fade_more():
+    faded = fade_overlapping(detections([[0, 0, 20, 20], [0, 0, 10, 10]], [0.9, 0.5]), alike=8, unlike=16)
+    assert faded.score[1] == pytest.approx(1 / (1 + np.exp((1 / 4) ** 2 * (8 + 16 * np.log(2)))), rel=1e-5)
 
 
 def test_overlapping_pairs_are_those_of_the_whole_matrix():
