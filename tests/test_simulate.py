@@ -17,7 +17,7 @@ from astroyolo_cli.simulate import simulate_field, write_ds, write_sg  # noqa: E
 from astroyolo_cli.simulate.cutouts import simulate_cutout  # noqa: E402
 from astroyolo_cli.simulate.galaxies import plain_stamps, structured_stamp  # noqa: E402
 from astroyolo_cli.simulate.masks import write_masks  # noqa: E402
-from astroyolo_cli.simulate.populations import draw_sources, draw_star_cluster, draw_structure  # noqa: E402
+from astroyolo_cli.simulate.populations import draw_counts, draw_sources, draw_star_cluster, draw_structure  # noqa: E402
 from astroyolo_cli.simulate.psf import band_psf, field_psfs  # noqa: E402
 from astroyolo_cli.simulate.render import render_field, source_stamps  # noqa: E402
 from astroyolo_cli.simulate.sets import SG, item_rng  # noqa: E402
@@ -246,6 +246,14 @@ def test_a_star_clusters_faint_stars_begin_at_a_turn_off_and_redden():
     assert max(counts) <= 100
 
 
+def test_counts_reach_from_the_pole_to_crowds_of_stars():
+    counts, part, slope = np.array([draw_counts(np.random.default_rng(seed)) for seed in range(400)]).T
+    assert 20 <= counts.min() < 40 and 600 < counts.max() <= 700
+    crowded = counts > 400
+    assert 0.1 < crowded.mean() < 0.35 and part[crowded].mean() > 0.5 > part[~crowded].mean()
+    assert slope[crowded].mean() > slope[~crowded].mean() and slope.max() < 0.6 and 0.05 <= part.min() < part.max() <= 0.9
+
+
 def test_star_clusters_make_fields_whose_faint_sources_are_stars_where_the_bright_ones_are_galaxies():
     settings = plain_settings(size=512)
 
@@ -255,5 +263,5 @@ def test_star_clusters_make_fields_whose_faint_sources_are_stars_where_the_brigh
         r, is_star = np.array([s.mags[1] for s in sources]) - settings.limit, np.array([s.kind == "star" for s in sources])
         return is_star[r < -3].mean(), is_star[r > -1].mean()
 
-    bright, faint = np.array([parts_of_stars(seed) for seed in range(60)]).T
-    assert ((bright < 0.5) & (faint > 0.6)).sum() >= 4 and ((bright > 0.6) & (faint < 0.4)).sum() >= 4
+    bright, faint = np.array([parts_of_stars(seed) for seed in range(200)]).T
+    assert ((bright < 0.5) & (faint > 0.6)).sum() >= 6 and ((bright > 0.6) & (faint < 0.4)).sum() >= 6

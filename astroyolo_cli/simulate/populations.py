@@ -8,15 +8,15 @@ from astroyolo_cli.simulate.sky import FieldSettings, R, Source, Structure, log_
 
 RED, BLUE = np.array([0.25, 0.0, -0.1]), np.array([-0.15, 0.0, 0.1])  # what old and young stars add to g, r, z
 STAR_SPAN = (-8.0, 0.7)  # r magnitudes of stars from the limit on
+CROWDED = 0.3  # of the fields, as towards the plane of the Galaxy or in a nearby dwarf
 
 
 def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Source]:
-    """The sources of one field, 20 to 600 of them detectable, more below the limit."""
-    detectable = np.exp(rng.triangular(np.log(20), np.log(200), np.log(600))) * (settings.size / 512) ** 2
-    star_part = 0.05 + 0.85 * rng.beta(1.6, 1.8)
+    """The sources of one field, 20 to 700 of them detectable, more below the limit."""
+    detectable, star_part, star_slope = draw_counts(rng)
+    detectable *= (settings.size / 512) ** 2
     tint = rng.normal(0, 0.15, 3)  # filters and extinction differ between surveys
     slope, growth = rng.uniform(0.2, 0.38), float(np.exp(rng.normal(0.1, 0.2)))
-    star_slope = rng.uniform(0.1, 0.5)  # from the pole to the plane and clusters, so that faintness alone doesn't tell a galaxy
     n_stars = rng.poisson(detectable * star_part * 10 ** (star_slope * STAR_SPAN[1]))
     n_galaxies = rng.poisson(detectable * (1 - star_part) / 0.48)
     sources = [draw_star(rng, settings, tint, star_slope) for _ in range(n_stars)]
@@ -31,6 +31,18 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
     if rng.random() < 0.4:
         sources += [draw_bright_star(rng, settings, tint) for _ in range(rng.integers(1, 5))]
     return sources
+
+
+def draw_counts(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Detectable sources on 512 x 512 pixels, the part of them that are stars, and how log10 of the stars' number grows with magnitude.
+
+    From the pole to the plane and clusters, so that faintness alone doesn't tell a galaxy: where the sky is crowded, most faint sources
+    may be stars.
+    """
+    if rng.random() < CROWDED:
+        return float(log_uniform(rng, 250, 700)), rng.uniform(0.3, 0.9), rng.uniform(0.25, 0.6)
+    detectable = np.exp(rng.triangular(np.log(20), np.log(200), np.log(600)))
+    return detectable, 0.05 + 0.85 * rng.beta(1.6, 1.8), rng.uniform(0.1, 0.5)
 
 
 def _place(rng, settings) -> dict:
