@@ -55,18 +55,18 @@ def headers(file, path: Path, most: int) -> Iterator[dict[str, int]]:
 
 
 def read_header(file, path: Path) -> dict[str, int] | None:
-    """Of the HDU that begins here; None where there is none, or one without END."""
+    """Of the HDU that begins here; None where there is none. Of a header without END all that is left is read: libraries may see one."""
     found: dict[str, int] = {}
     for number in range(MOST_CARDS * CARD // BLOCK):
         block = file.read(BLOCK)
         if len(block) < BLOCK or (number == 0 and block[:8] not in (b"SIMPLE  ", b"XTENSION")):
-            return None
+            return found or None
         for i in range(0, BLOCK, CARD):
             key = block[i : i + 8].rstrip().decode("latin-1")
             if key == "END" and not block[i + 8 : i + CARD].strip():
                 return found
             if key in INTEGERS or key.startswith(("NAXIS", "ZNAXIS")):
-                found |= integer_of(key, block[i + 8 : i + CARD])
+                found = integer_of(key, block[i + 8 : i + CARD]) | found  # the first of two counts
     raise InputError(f"{path}: a header of more than {MOST_CARDS} cards; it is broken, fetch the file again")
 
 

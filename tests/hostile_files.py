@@ -151,6 +151,8 @@ def carded():
             yield f"{key}-{number}.fits", with_card(plain_fits(), key, value)
     for number, card in enumerate(RAW_CARDS):
         yield f"raw-{number}.fits", with_card(plain_fits(), card, None)
+    many_axes = with_card(plain_fits(), "NAXIS", "99999999999")  # and an END that astropy takes for one
+    yield "axes-odd-end.fits", many_axes.replace(b"END".ljust(CARD), b"END".ljust(CARD - 1) + b"`")
 
 
 TILE_CARDS = {
