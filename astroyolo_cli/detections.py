@@ -284,7 +284,8 @@ def fade_overlapping(found: Detections, alike: float = 4.0, unlike: float = 20.0
 
     The log odds of the weaker box lose IoU^2 (``alike`` + ``unlike`` |ln(ratio of the sides)|), for the better box that takes most of
     them; so a sure star on the flank of a brighter one stays. Soft-NMS (Bodla et al. 2017, arXiv:1704.04503) multiplies the score
-    itself, which loses such stars. A logistic regression of what is true among overlapping boxes in simulated fields gives the form.
+    itself, which loses such stars. The form is that of a logistic regression of what is true among overlapping boxes in simulated fields;
+    the factors were chosen by the catalogs of others.
     """
     found = found.sorted()
     xp, size = library(found.score), areas(found.xyxy)

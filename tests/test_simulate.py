@@ -264,4 +264,4 @@ def test_star_clusters_make_fields_whose_faint_sources_are_stars_where_the_brigh
         return is_star[r < -3].mean(), is_star[r > -1].mean()
 
     bright, faint = np.array([parts_of_stars(seed) for seed in range(200)]).T
-    assert ((bright < 0.5) & (faint > 0.6)).sum() >= 6 and ((bright > 0.6) & (faint < 0.4)).sum() >= 6
+    assert ((bright < 0.5) & (faint > 0.6)).sum() >= 20 and ((bright > 0.6) & (faint < 0.4)).sum() >= 6
