@@ -8,7 +8,7 @@ from astroyolo_cli.simulate.sky import FieldSettings, R, Source, Structure, log_
 
 RED, BLUE = np.array([0.25, 0.0, -0.1]), np.array([-0.15, 0.0, 0.1])  # what old and young stars add to g, r, z
 STAR_SPAN = (-8.0, 0.7)  # r magnitudes of stars from the limit on
-CROWDED = 0.3  # of the fields, as towards the plane of the Galaxy or in a nearby dwarf
+CROWDED = 0.3  # of the fields, of stars as towards the plane of the Galaxy or in a nearby dwarf, or of galaxies as in a deep coadd
 
 
 def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Source]:
@@ -36,11 +36,10 @@ def draw_sources(rng: np.random.Generator, settings: FieldSettings) -> list[Sour
 def draw_counts(rng: np.random.Generator) -> tuple[float, float, float]:
     """Detectable sources on 512 x 512 pixels, the part of them that are stars, and how log10 of the stars' number grows with magnitude.
 
-    From the pole to the plane and clusters, so that faintness alone doesn't tell a galaxy: where the sky is crowded, most faint sources
-    may be stars.
+    From the pole to the plane, so that neither faintness nor crowding alone tells a star from a galaxy.
     """
     if rng.random() < CROWDED:
-        return float(log_uniform(rng, 250, 700)), rng.uniform(0.3, 0.9), rng.uniform(0.25, 0.6)
+        return float(log_uniform(rng, 250, 700)), rng.uniform(0.1, 0.9), rng.uniform(0.25, 0.6)
     detectable = np.exp(rng.triangular(np.log(20), np.log(200), np.log(600)))
     return detectable, 0.05 + 0.85 * rng.beta(1.6, 1.8), rng.uniform(0.1, 0.5)
 
