@@ -270,6 +270,12 @@ def test_a_new_network_has_no_statistics_to_keep(tmp_path, sg):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_network_that_grows_has_no_statistics_to_keep_where_it_is_new(tmp_path, sg):
+    settings = Settings((str(sg),), "", scheme="sg-only", epochs=1, samples=4, batch_size=2, size="tiny-dw-p2", keep_statistics=True)
+    with pytest.raises(AstroYOLOError, match="tiny-dw-p2 has beyond nano-p2"):
+        train(settings, tmp_path / "run", start="nano")
+
+
 def test_a_run_that_gets_no_better_stops_early(tmp_path, sg, monkeypatch):
     monkeypatch.setattr("astroyolo_cli.train.loop.validate", lambda model, data: {"validation": 1.0})
     settings = Settings((str(sg),), "", scheme="sg-only", epochs=9, samples=2, batch_size=2, patience=2)

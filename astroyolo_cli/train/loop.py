@@ -146,7 +146,7 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
         watch.line("two threads make the batches; a GPU is fed better by processes, --workers N")
     data, held_out = ranks.in_turn(lambda: open_data(settings, scheme, cache, watch.line if ranks.leads else lambda line: None))
     teachers = Teachers.from_files(settings.teachers, settings.device)
-    model = start_model(start, settings.size)
+    model = start_model(start, settings.size, settings.keep_statistics)
     model = model.to(settings.device, memory_format=torch.channels_last)
     if ranks.count > 1 and settings.device == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -169,12 +169,17 @@ def open_run(settings: Settings, folder: Path, start: str | None, resume: bool, 
     )  # fmt: skip
 
 
-def start_model(start: str | None, size: str) -> AstroYOLO:
+def start_model(start: str | None, size: str, keep_statistics: bool = False) -> AstroYOLO:
     """A new network; or that of a weight file, whose size goes before ``size`` unless it can grow into that."""
     if start is None:
         return AstroYOLO(size)
     model = load(locate(start))[0]
-    return grown(model, size) if can_grow(SIZES[model.size], SIZES[size]) else model
+    if model.size == size or not can_grow(SIZES[model.size], SIZES[size]):
+        return model
+    if keep_statistics:
+        new = f"--keep-statistics: what {size} has beyond {model.size} has none"
+        raise AstroYOLOError(f"{new}; train it without first, or name --size {model.size}")
+    return grown(model, size)
 
 
 def trial_step(model: AstroYOLO, data: Data, settings: Settings, images: int) -> None:
