@@ -31,7 +31,8 @@ from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
 from astroyolo_cli.train.samples import held_out
 
 SIZES = (0.5, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
-SNRS = (30.0, 100.0, 300.0)
+SNRS = (30.0, 100.0, 300.0, 1000.0)
+SURE = (2.0, 50.0)  # half-light radius in FWHM and S/N from which classes should be told, and so are judged all together
 SPACING = 128  # pixels between the places where galaxies are put: fewer than the frame has sources of its own
 ALONE = 8.0  # pixels around a place without a detection of the frame's own
 PRIOR = 0.5  # of a disk, in training
@@ -109,7 +110,7 @@ def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engin
     noise = np.array([np.median(sky[band].noise_mesh) for band in frame.bands])
     catalog = detect(frame, engine).catalog
     own, fwhm = np.stack([catalog["x"], catalog["y"]], axis=1), catalog.meta["frame_fwhm"]
-    galaxies = [galaxy_of(path) for path in files]
+    galaxies, sure = [galaxy_of(path) for path in files], []
     for size in SIZES:
         for snr in SNRS:
             places = free_places(frame, own, rng)
@@ -117,10 +118,17 @@ def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engin
             stamps = [shrunk(galaxies[i], size * fwhm, snr, noise, fwhm) for i in chosen]
             p = p_disk_at(with_galaxies(frame, stamps, places), places, max(fwhm, size * fwhm / 2), engine)
             seen = np.isfinite(p)
-            scores = class_scores(p[seen], is_disk[chosen][seen], rng)
-            accuracy, away = percent(scores["balanced_accuracy"]), np.abs(p[seen] - PRIOR).mean()
-            told = f"balanced accuracy {accuracy}, mean |p - prior| {away:.3f}"
-            print(f"  r50 {size:g} FWHM, S/N {snr:g}: {len(p)} galaxies, found {percent(seen.mean())}, {told}")
+            found = p[seen], is_disk[chosen][seen]
+            print(f"  r50 {size:g} FWHM, S/N {snr:g}: {len(p)} galaxies, found {percent(seen.mean())}, {told(*found)}")
+            if size >= SURE[0] and snr >= SURE[1]:
+                sure.append(found)
+    together = [np.concatenate(part) for part in zip(*sure)]
+    print(f"  all with r50 of {SURE[0]:g} FWHM and S/N of {SURE[1]:g} at least: {len(together[0])} found, {told(*together)}")
+
+
+def told(p: np.ndarray, is_disk: np.ndarray) -> str:
+    accuracy = class_scores(p, is_disk, np.random.default_rng(0))["balanced_accuracy"]
+    return f"balanced accuracy {percent(accuracy)}, mean |p - prior| {np.abs(p - PRIOR).mean():.3f}"
 
 
 def percent(value: float | None) -> str:
