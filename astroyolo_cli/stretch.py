@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from .align import PixelMap
 from .arrays import library
 from .errors import InputError
 from .frame import Frame
@@ -251,7 +252,7 @@ def backgrounds(frame: Frame, threads: int = 1) -> dict[str, Background]:
     """Sky and noise of each band; a picture's too, for its photometry.
 
     Interpolation averages neighbouring pixels, so that the noise of an aligned band is measured on the
-    pixels it had before.
+    pixels it had before, and scaled as their counts were to the area of the reference's.
 
     Args:
         threads: that share the bands; 0 for as many as there are processors.
@@ -271,7 +272,8 @@ def background_of_band(frame: Frame, band: str) -> Background:
     if band not in frame.native:
         return found
     native = estimate_background(frame.native[band])
-    ratio = np.median(native.noise_mesh) / np.median(found.noise_mesh)
+    area = PixelMap(frame.wcs, frame.native_wcs[band], frame.shape).area()
+    ratio = area * np.median(native.noise_mesh) / np.median(found.noise_mesh)
     return Background(found.sky_mesh, found.noise_mesh * ratio, found.shape, native)
 
 

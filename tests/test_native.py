@@ -20,7 +20,7 @@ from astroyolo_cli.profiles import blurred_part
 from astroyolo_cli.read import Plane, assemble
 from astroyolo_cli.sections import Rows
 from astroyolo_cli.stamps import Light
-from astroyolo_cli.stretch import Background, backgrounds
+from astroyolo_cli.stretch import Background, backgrounds, signal
 from conftest import star, tan_wcs
 
 REFERENCE, SCALE = tan_wcs(100, 100), 0.3  # arcsec a pixel
@@ -196,6 +196,17 @@ def test_saturation_on_other_pixels_is_seen(name):
     frame = two_bands(r + rng.normal(0, 1, r.shape), np.minimum(g, 2000) + rng.normal(0, 0.1, shape), wcs, SATURATE=2000.0 - 0.5)
     flags = measure(frame, detections(places, 8), backgrounds(frame))["flags"]
     assert np.flatnonzero(flags & SATURATED).tolist() == [24]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_network_sees_every_band_over_its_own_noise(name):
+    """White noise of 1 on the band's own pixels: over its noise it has a deviation of 1, but for what interpolation averages."""
+    wcs, shape = OTHERS[name]
+    rng = np.random.default_rng(3)
+    frame = two_bands(rng.normal(0, 1, (200, 200)), rng.normal(0, 1, shape), wcs)
+    sky = backgrounds(frame)
+    assert 0.6 < np.std(signal(frame.counts["g"], sky["g"])) < 1.1
+    assert np.std(signal(frame.counts["r"], sky["r"])) == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize("name, in_parts", [("finer, turned", False), ("finer, turned", True), ("coarser", True)])
