@@ -12,6 +12,8 @@ from astropy.wcs import WCS
 from .align import pixel_places
 from .errors import AstroYOLOWarning
 
+TABLED = ("CPDIS", "CPERR", "DP1", "DP2", "D2IMDIS", "D2IMERR", "D2IM1", "D2IM2")  # keywords of distortions in tables
+
 
 def celestial_wcs(header: fits.Header, path: Path) -> WCS | None:
     """None, with a warning, where the header has none or a broken one: the catalog is still written."""
@@ -26,13 +28,24 @@ def wcs_of(header: fits.Header) -> tuple[WCS | None, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            wcs = WCS(header).celestial
+            wcs = WCS(without_tables(header)).celestial
             if not wcs.has_celestial:
                 return None, "no celestial WCS in the header"
             moved = round_trip(wcs)
             return (wcs, "") if moved < 1 else (None, f"broken WCS (there and back, a pixel moves by {moved:g})")
     except Exception as error:  # wcslib and astropy raise many kinds; none may stop the catalog
         return None, f"broken WCS ({' '.join(str(error).split())[:100]})"
+
+
+def without_tables(header: fits.Header) -> fits.Header:
+    """Without distortions that stand in tables of their own, as HST has beside SIP: they move a source by a tenth of a pixel at most."""
+    tabled = [key for key in header if key.startswith(TABLED)]
+    if not tabled:
+        return header
+    kept = header.copy()
+    for key in tabled:
+        kept.remove(key, ignore_missing=True, remove_all=True)
+    return kept
 
 
 def round_trip(wcs: WCS) -> float:

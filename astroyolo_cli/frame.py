@@ -35,7 +35,8 @@ class Frame:
         zero_points: band -> AB magnitude of one count; bands without a known zero point are absent.
         gain: band -> electrons a count; absent where unknown.
         saturation: band -> counts at which pixels saturate; absent where unknown.
-        weights: band -> (H, W) float32 inverse variance in ``unit``**-2, where given.
+        weights: band -> (H, W) float32 inverse variance in ``unit``**-2, where given, 0 without weight.
+        weights_are_relative: they are known but for a factor, which the frame's own noise gives.
         survey_mask: (H, W) bool, True where the user's ``--mask`` is not zero; None without one.
         header: the reference band's FITS header as text cards; None for pictures.
         sources: the files read, in the order of the bands.
@@ -55,6 +56,7 @@ class Frame:
     gain: dict[str, float] = field(default_factory=dict)
     saturation: dict[str, float] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
+    weights_are_relative: bool = False
     survey_mask: np.ndarray | None = None
     header: object | None = None
     sources: tuple[Path, ...] = ()

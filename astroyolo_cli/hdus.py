@@ -22,6 +22,10 @@ from .region import Cut, cut_header
 from .sections import Rows, strips
 
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
+OF_ALL_IMAGES = (  # keywords that surveys write once, in a primary header without pixels: band, zero point, gain
+    "FILTER", "FILTER1", "BAND", "BANDS", "MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPOINT", "ABZP", "FLUXMAG0", "PHOTFLAM", "PHOTPLAM",
+    "EXPTIME", "TEXPTIME", "GAIN", "EGAIN", "GAINA", "SATURATE", "SATURATA", "SATLEVEL", "SURVEY", "IMAGETYP",
+)  # fmt: skip
 LARGE = 64_000_000  # pixels of a plane, from which it may be read in parts
 
 
@@ -31,7 +35,7 @@ def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, in
     check_claims(path)
     with opened(path) as hdus:
         image = chosen_hdu(hdus, path, hdu)
-        return readable(image.header), tuple(image.shape[-2:])
+        return header_of(image, hdus), tuple(image.shape[-2:])
 
 
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
@@ -42,7 +46,7 @@ def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: 
         image = chosen_hdu(hdus, path, hdu)
         check_size(image, path)
         number = next(i for i, other in enumerate(hdus) if other is image)
-        header = readable(image.header)
+        header = header_of(image, hdus)
         if cut is None:
             window = slice(0, image.shape[-2]), slice(0, image.shape[-1])
         else:
@@ -91,6 +95,15 @@ def opened(path: Path):
     for note in notes:
         if "truncated" in str(note.message):
             raise unreadable(path, note.message)
+
+
+def header_of(image, hdus: fits.HDUList) -> fits.Header:
+    """The image's, with what a primary header without pixels says of all images of its file, unless INHERIT forbids it."""
+    header, primary = readable(image.header), hdus[0]
+    if image is not primary and not primary.shape and header.get("INHERIT", True):
+        general = readable(primary.header)
+        header.update({key: general[key] for key in OF_ALL_IMAGES if key in general and key not in header})
+    return header
 
 
 def readable(header: fits.Header) -> fits.Header:

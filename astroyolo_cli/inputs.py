@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import AstroYOLOWarning, InputError
@@ -26,11 +26,13 @@ class FieldInput:
         paths: one file, or one a band.
         bands: a name for each path, reddest first; None for one file, whose header names its band.
         name: short; tells this field from the others of the run.
+        wanted: bands to choose, in that order, of a file that may hold a cube of them; None for all.
     """
 
     paths: tuple[Path | RemotePath, ...]
     bands: tuple[str, ...] | None
     name: str
+    wanted: tuple[str, ...] | None = None
 
 
 def resolve(inputs: Sequence[str], bands: Sequence[str] | None = None) -> list[FieldInput]:
@@ -119,7 +121,7 @@ def resolve_one(given: str, bands: tuple[str, ...] | None) -> list[FieldInput]:
     if path.is_dir():
         return [field_of_folder(path, bands)]
     if path.exists() or path.is_symlink():
-        return [FieldInput((path,), None, stem_of(path))]
+        return [FieldInput((path,), None, stem_of(path), bands)]
     found = sorted(glob.glob(given, recursive=True))
     if not found:
         raise InputError(f"{given}: no such file; check the path, or quote a pattern so that the shell leaves it alone")
@@ -131,7 +133,7 @@ def remote_field(address: str, bands: tuple[str, ...] | None) -> FieldInput:
     filesystem(address)  # says what is not installed
     if "{band}" not in address:
         path = RemotePath(address)
-        return FieldInput((path,), None, stem_of(path) or "field")
+        return FieldInput((path,), None, stem_of(path) or "field", bands)
     if not bands:
         raise InputError(f"{address}: {{band}} needs --bands, such as --bands z,r,g (reddest first)")
     paths = tuple(RemotePath(address.replace("{band}", band)) for band in bands)
@@ -217,6 +219,6 @@ def with_short_names(fields: list[FieldInput]) -> list[FieldInput]:
         for depth in range(1, 40):
             names = ["_".join([*f.paths[0].resolve().parts[-depth:-1], own]) if depth > 1 else own for f, own in zip(fields, own_names)]
             if len(set(names)) == len(names):
-                return [FieldInput(f.paths, f.bands, name) for f, name in zip(fields, names)]
+                return [replace(f, name=name) for f, name in zip(fields, names)]
     twice = next(f for f, name in zip(fields, names) if names.count(name) > 1)
     raise InputError(f"{twice.paths[0]}: named twice; name every input once")

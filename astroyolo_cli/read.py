@@ -63,6 +63,8 @@ def read_field(
     """
     path = field.paths[0]
     if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
+        if weight_map or mask:
+            raise InputError(f"{path}: a picture, and --weight-map and --mask are of FITS images; leave them out, or use FITS")
         frame = read_picture(path, region)
         return replace(frame, zero_points=by_band(zero_points, frame.bands, path), gain=by_band(gain, frame.bands, path))
     cut = None if region is None else cut_of(region, field, hdu, reference_band)
@@ -119,11 +121,20 @@ def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False, cut:
 
 
 def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plane]:
-    """Planes of a cube, whose first is the bluest, as surveys write g, r, z; its BANDS card names them."""
-    names = str(header.get("BANDS", "")).strip()
-    names = list(names) if len(names) == len(counts) else [str(i) for i in range(len(counts))]
-    planes = {name: Plane(without_fill(c), header) for name, c in zip(names, counts)}
-    return dict(reversed(planes.items()))
+    """The wanted planes of a cube, whose first is the bluest, as surveys write g, r, z."""
+    names = names_of_planes(header, len(counts), field.wanted)
+    wanted = field.wanted or names[::-1]
+    if missing := [band for band in wanted if band not in names]:
+        raise InputError(f"{field.paths[0]}: a cube without band {missing[0]!r}, its planes are {', '.join(names)}; choose with --bands")
+    return {band: Plane(without_fill(counts[names.index(band)]), header) for band in wanted}
+
+
+def names_of_planes(header: fits.Header, count: int, wanted: tuple[str, ...] | None) -> list[str]:
+    """By the BANDS card, a letter a plane; without it by what the user calls as many, reddest first; else their numbers."""
+    letters, numbers = str(header.get("BANDS", "")).strip(), [str(i) for i in range(count)]
+    if len(letters) == count:
+        return list(letters)
+    return list(wanted[::-1]) if wanted and len(wanted) == count and not set(wanted) <= set(numbers) else numbers
 
 
 def one_plane(path: Path, hdu: str | None, in_parts: bool, cut: Cut | None) -> Plane:
@@ -197,11 +208,18 @@ def zero_point(header: fits.Header) -> float | None:
     if flux_of_zero := positive(header, "FLUXMAG0"):
         return 2.5 * float(np.log10(flux_of_zero))
     flam, plam = positive(header, "PHOTFLAM"), positive(header, "PHOTPLAM")
-    if flam and plam:  # HST: erg/s/cm2/A and A; Sirianni et al. 2005, PASP 117, 1049
-        return float(-2.5 * np.log10(flam) - 5 * np.log10(plam) - 2.408)
+    if flam and plam and (seconds := seconds_of_count(header)):  # HST: erg/s/cm2/A and A; Sirianni et al. 2005, PASP 117, 1049
+        return float(-2.5 * np.log10(flam / seconds) - 5 * np.log10(plam) - 2.408)
     if str(header.get("BUNIT", "")).replace(" ", "").lower() == "mjy/sr" and (area := positive(header, "PIXAR_SR")):
         return float(8.90 - 2.5 * np.log10(1e6 * area))
     return None
+
+
+def seconds_of_count(header: fits.Header) -> float | None:
+    """By which counts are to be divided to be those of a second: 1 where BUNIT says so, or nothing; None where EXPTIME lacks."""
+    unit = str(header.get("BUNIT", "")).replace(" ", "").lower()
+    per_second = not unit or unit == "cps" or unit.endswith(("/s", "/sec", "/second", "s-1", "s^-1", "s**-1"))
+    return 1.0 if per_second else positive(header, "EXPTIME", "TEXPTIME")
 
 
 def number(header: fits.Header, key: str) -> float | None:
@@ -232,10 +250,9 @@ def read_like(path: Path, shape: tuple[int, int], in_parts: bool = False, cut: C
 
 
 def with_weights(frame: Frame, weights: np.ndarray | Rows, kind: str) -> Frame:
-    """Inverse variances of the reference band; pixels without weight are bad in every band."""
-    return replace(
-        without_pixels(frame, of(is_useless, weights)), weights={frame.reference: of(partial(inverse_variance, kind == "rms"), weights)}
-    )
+    """Inverse variances of the reference band, of kind "weight" but for a factor; pixels without weight are bad in every band."""
+    found = {frame.reference: of(partial(inverse_variance, kind == "rms"), weights)}
+    return replace(without_pixels(frame, of(is_useless, weights)), weights=found, weights_are_relative=kind == "weight")
 
 
 def is_useless(weights: np.ndarray) -> np.ndarray:

@@ -122,6 +122,14 @@ class Scene:
         middle, reach = centers(self.boxes), OWN * np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]) / 2, 0.5) + 1
         return np.ascontiguousarray(np.concatenate([middle - reach, middle + reach], axis=1).T)
 
+    @cached_property
+    def _variance_of_weight(self) -> dict[str, float]:
+        """band -> variance of a pixel of weight 1: of relative weights, the usual one has the frame's usual noise."""
+        if not self.frame.weights_are_relative:
+            return dict.fromkeys(self.frame.weights, 1.0)
+        noise = {band: float(np.median(self.sky[band].noise_mesh)) for band in self.frame.weights}
+        return {band: noise[band] ** 2 * median_above_zero(plane) for band, plane in self.frame.weights.items()}
+
     def light(self, block: Block) -> dict[str, Light]:
         """Every band of a block; the last one is kept."""
         if self._kept[0] is not block:
@@ -184,7 +192,7 @@ class Scene:
         variance = SkyVariance(sky, rows, columns)
         if band in self.frame.weights:
             weight = self.frame.weights[band][rows, columns]
-            variance = np.where(weight > 0, 1 / np.where(weight > 0, weight, 1), variance[:])
+            variance = np.where(weight > 0, self._variance_of_weight[band] / np.where(weight > 0, weight, 1), variance[:])
         gain = self.frame.gain.get(band) or np.inf
         return Light(data, variance, owner, gain, origin=(columns.start, rows.start))
 
@@ -213,6 +221,13 @@ class Scene:
             own = self.on_own_pixels(light, *section)
             self._places[x, y] = known, light, own
         return light, own
+
+
+def median_above_zero(plane, most: int = 1_000_000) -> float:
+    """Of a sample of the pixels (H, W) of an array or a plane that is read in parts; 1 without any above 0."""
+    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / most)))
+    sample = plane[::step, ::step]
+    return float(np.median(sample[sample > 0])) if (sample > 0).any() else 1.0
 
 
 def square(x: int, y: int, half: int, shape: tuple[int, int]) -> tuple[slice, slice]:

@@ -90,6 +90,14 @@ def test_turned_distorted_and_far(tmp_path, cards):
     check(catalog_of(tmp_path / "f.fits", made), made)
 
 
+def test_distortions_in_tables_of_their_own_are_left_out(tmp_path):
+    """As HST's flc files have beside SIP; astropy wants the whole file for them."""
+    tabled = header()
+    tabled.update({"CPDIS1": "LOOKUP", "CPDIS2": "LOOKUP", "D2IMDIS1": "LOOKUP"})
+    tabled.update({f"DP{axis}.{name}": value for axis in (1, 2) for name, value in (("EXTVER", float(axis)), ("NAXES", 2.0))})
+    check(catalog_of(tmp_path / "a.fits", tabled), header())
+
+
 def test_tpv(tmp_path):
     """The distortion of SCAMP and of the Dark Energy Camera."""
     cards = header("TPV", PV1_0=1e-5, PV1_1=1.001, PV1_4=2e-3, PV2_0=0.0, PV2_1=0.999, PV2_5=1e-3)

@@ -433,6 +433,20 @@ def test_weights_give_the_errors():
     assert np.median(b["x_err"] / a["x_err"]) == pytest.approx(2, rel=0.1)
 
 
+@pytest.mark.parametrize("usual", [100.0, 1e-4])
+def test_relative_weights_share_out_the_noise_that_the_frame_has(usual):
+    """Right of the middle a quarter of the exposure: errors are twice as large there, whatever the weights' unit."""
+    image, places = star_field(n=25, flux=3000)
+    weights = np.where(np.arange(image.shape[1]) < image.shape[1] * 0.6, 1, 0.25) * np.full(image.shape, usual)
+    plain = make_frame({"r": image})
+    weighted = make_frame({"r": image}, weights={"r": weights.astype(np.float32)}, weights_are_relative=True)
+    found = detections(around(places, 9))
+    a, b = measure(plain, found, flat(plain)), measure(weighted, found, flat(weighted))
+    right = a["x"] > image.shape[1] * 0.6
+    assert np.median((b["x_err"] / a["x_err"])[~right]) == pytest.approx(1, rel=0.05)
+    assert np.median((b["x_err"] / a["x_err"])[right]) == pytest.approx(2, rel=0.1)
+
+
 def test_boxes_that_make_no_sense_are_flagged_and_hurt_no_other():
     image, places = star_field(n=9)
     frame = make_frame({"r": image}, wcs=tan_wcs())

@@ -84,6 +84,55 @@ def test_the_first_image_is_read_unless_another_is_named(tmp_path):
             read(tmp_path / "a.fits", hdu=hdu)
 
 
+def test_bands_choose_planes_of_a_cube_and_name_those_of_one_without_names(tmp_path):
+    cube = np.stack([counts(seed=i) + i for i in range(4)])
+    fits.writeto(tmp_path / "griz.fits", cube, fits.Header({"BANDS": "griz"}))
+    fits.writeto(tmp_path / "plain.fits", cube[:3])
+
+    def bands_of(name, *bands):
+        return read_field(resolve([str(tmp_path / name)], bands)[0])
+
+    frame = bands_of("griz.fits", "z", "r", "g")
+    assert frame.bands == ("z", "r", "g")
+    for band, plane in (("z", 3), ("r", 1), ("g", 0)):
+        np.testing.assert_array_equal(frame.counts[band], cube[plane])
+    assert bands_of("griz.fits", "r").bands == ("r",)
+    with pytest.raises(InputError, match="without band 'y', its planes are g, r, i, z"):
+        bands_of("griz.fits", "y", "r")
+    with pytest.raises(InputError, match="4 bands"):
+        bands_of("griz.fits")
+    named = bands_of("plain.fits", "z", "r", "g")
+    np.testing.assert_array_equal(named.counts["z"], cube[2])
+    np.testing.assert_array_equal(bands_of("plain.fits", "1").counts["1"], cube[1])
+
+
+def test_what_a_primary_header_says_of_all_images_holds_for_an_extension(tmp_path):
+    general = fits.Header({"FILTER": "r", "FLUXMAG0": 10**10.8, "GAIN": 3.0})
+    for name, own, expected in (
+        ("a", {}, ("r", 27.0, 3.0)), ("b", {"GAIN": 4.0}, ("r", 27.0, 4.0)), ("c", {"INHERIT": False}, ("image", None, None)),
+    ):  # fmt: skip
+        image = fits.ImageHDU(counts(), fits.Header(own))
+        fits.HDUList([fits.PrimaryHDU(header=general), image]).writeto(tmp_path / f"{name}.fits")
+        frame = read(tmp_path / f"{name}.fits")
+        band, zero_point, gain = expected
+        assert frame.bands == (band,) and frame.zero_points.get(band) == (zero_point and pytest.approx(zero_point))
+        assert frame.gain.get(band) == gain
+
+
+def test_relative_weights_are_not_taken_for_inverse_variances(tmp_path):
+    fits.writeto(tmp_path / "a.fits", counts())
+    fits.writeto(tmp_path / "w.fits", np.full((40, 50), 7, np.float32))
+    kinds = {kind: read(tmp_path / "a.fits", weight_map=tmp_path / "w.fits", weight_type=kind) for kind in ("invvar", "weight")}
+    assert [frame.weights_are_relative for frame in kinds.values()] == [False, True]
+
+
+def test_a_picture_has_no_mask_of_fits_pixels(tmp_path):
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "a.png")
+    fits.writeto(tmp_path / "m.fits", np.zeros((40, 50), np.float32))
+    with pytest.raises(InputError, match="--mask are of FITS images"):
+        read(tmp_path / "a.png", mask=tmp_path / "m.fits")
+
+
 def test_a_cube_has_its_bluest_plane_first(tmp_path):
     cube = np.stack([counts(seed=i) + i for i in range(3)])
     fits.writeto(tmp_path / "a.fits", cube, fits.Header({"BANDS": "grz"}))
@@ -156,6 +205,12 @@ def test_shapes_that_differ_need_a_wcs(tmp_path):
         ({"MAGZPT": 25.0}, 25.0),
         ({"FLUXMAG0": 63095734448.0194}, 27.0),
         ({"PHOTFLAM": 7.0e-20, "PHOTPLAM": 8045.0}, -2.5 * np.log10(7e-20) - 5 * np.log10(8045) - 2.408),
+        (
+            {"PHOTFLAM": 7.0e-20, "PHOTPLAM": 8045.0, "BUNIT": "ELECTRONS/S", "EXPTIME": 500.0},
+            -2.5 * np.log10(7e-20) - 5 * np.log10(8045) - 2.408,
+        ),
+        ({"PHOTFLAM": 7.0e-20, "PHOTPLAM": 8045.0, "BUNIT": "ELECTRONS", "EXPTIME": 500.0}, 25.9522 + 2.5 * np.log10(500)),
+        ({"PHOTFLAM": 7.0e-20, "PHOTPLAM": 8045.0, "BUNIT": "COUNTS"}, None),
         ({"BUNIT": "MJy/sr", "PIXAR_SR": 2.3e-14}, -2.5 * np.log10(1e6 * 2.3e-14 / 3631)),
         ({"MAGZERO": "unknown"}, None),
         ({}, None),
