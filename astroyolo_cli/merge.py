@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from astropy.table import Column as TableColumn
-from astropy.table import Table, vstack
+from astropy.table import Table, TableMergeError, vstack
 
 from .columns import EDGE, SEAM
 from .errors import InputError, reason_of
 from .inputs import FieldInput, with_short_names
-from .tables import described, floats, read_table
+from .tables import described, floats, in_own_types, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
 
@@ -27,13 +27,22 @@ def merge(paths: list[Path], radius: float) -> Table:
         radius: arcsec.
 
     Raises:
-        InputError: for a catalog that cannot be read or lacks ra, dec, score or flags, and for one that is named twice.
+        InputError: for a catalog that cannot be read or lacks ra, dec, score or flags, for one that is named twice, and for a
+            column that holds words in one and numbers in another.
     """
-    whole = vstack([with_field(path, name) for path, name in names_of(sorted(paths))], metadata_conflicts="silent")
+    whole = joined([with_field(path, name) for path, name in names_of(sorted(paths))])
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
     whole["is_primary"] = primary
     return described(whole)
+
+
+def joined(tables: list[Table]) -> Table:
+    """All rows; of tables without rows no columns, as a CSV does not say of which type they are."""
+    try:
+        return vstack([table for table in tables if len(table)] or tables, metadata_conflicts="silent")
+    except TableMergeError as error:
+        raise InputError(f"the catalogs do not fit together: {reason_of(error)}; give that column one type in all of them") from error
 
 
 def names_of(paths: list[Path]) -> list[tuple[Path, str]]:
@@ -48,10 +57,13 @@ def with_field(path: Path, name: str) -> Table:
     if missing := [name for name in NEEDED if name not in table.colnames]:
         raise InputError(f"{path}: no column {missing[0]!r}; merge needs {', '.join(NEEDED)}, as detect writes them")
     try:
-        for column in NEEDED:
-            table[column] = np.ma.asarray(table[column]).astype(np.int64 if column == "flags" else np.float64)
+        with np.errstate(invalid="ignore"):  # what stands in for the unknown may not fit
+            for column in NEEDED:
+                table[column] = np.ma.asarray(table[column]).astype(np.int64 if column == "flags" else np.float64)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: column {column!r} must hold numbers ({reason_of(error)}); make the catalog again") from error
+    table["id"], table["is_primary"] = np.zeros(len(table), np.int32), np.zeros(len(table), bool)  # merge makes both anew
+    in_own_types(table)
     if "field" not in table.colnames:
         table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)
     table.meta.clear()

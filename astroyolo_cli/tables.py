@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Column, MaskedColumn, Table
 
-from .columns import column_called
+from .columns import COLUMNS, FIELD, column_called
 from .errors import InputError, reason_of
 from .files import BROKEN_FILE, check_file
 
 TABLES = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".parquet": "parquet"}
+TEXT = tuple(column.name for column in (*COLUMNS, FIELD) if column.dtype.startswith("U"))
 
 
 def read_table(path: Path) -> Table:
@@ -25,26 +27,73 @@ def read_table(path: Path) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
-            return read_parquet(path) if kind == "parquet" else Table.read(path, format=kind)
+            return {"parquet": read_parquet, "ascii.csv": read_csv}.get(kind, partial(Table.read, format=kind))(path)
     except InputError:
         raise
     except (*BROKEN_FILE, Warning) as error:
         raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
 
 
+def read_csv(path: Path) -> Table:
+    """Our columns of words hold words, also where all look like numbers: field 00123 is not 123."""
+    table = Table.read(path, format="ascii.csv")
+    lost = [name for name in TEXT if name in table.colnames and table[name].dtype.kind in "iuf" and not is_empty(table[name])]
+    if lost:  # the slow reader: the fast one takes no converters
+        words = Table.read(path, format="ascii.csv", include_names=lost, converters=dict.fromkeys(lost, str), fast_reader=False)
+        for name in lost:
+            table[name] = words[name]
+    return table
+
+
+def is_empty(column: Column) -> bool:
+    """Whether no row has a value."""
+    return bool(np.ma.getmaskarray(np.ma.asarray(column)).all())
+
+
 def read_parquet(path: Path) -> Table:
     """Masked where null. (astropy's own reader needs pandas.)"""
     try:
-        from pyarrow import parquet
+        from pyarrow import parquet, types
     except ImportError as error:
         raise InputError(f"{path}: Parquet needs pyarrow: pip install 'astroyolo[parquet]'") from error
     table = Table()
     for name, column in zip((whole := parquet.read_table(path)).column_names, whole.columns):
         null = column.is_null().to_numpy()
         filled = column.to_pylist()
-        stand_in = next((value for value in filled if value is not None), 0)
-        table[name] = np.ma.MaskedArray([stand_in if value is None else value for value in filled], mask=null)
+        text = types.is_string(column.type) or types.is_large_string(column.type)
+        stand_in = next((value for value in filled if value is not None), "" if text else 0)
+        values = [stand_in if value is None else value for value in filled]
+        table[name] = np.ma.MaskedArray(values, mask=null, dtype=str if text else None)
     return table
+
+
+def in_own_types(table: Table) -> None:
+    """Give our columns the types that they have when detect makes them, which text formats and empty columns lose.
+
+    Of other columns words that are objects, as some VOTables hold them, become text.
+    """
+    for name in table.colnames:
+        if (column := column_called(name)) is not None:
+            table[name] = in_type(table[name], np.dtype(column.dtype))
+        elif table[name].dtype.kind == "O" and all(isinstance(value, str) for value in np.ma.getdata(table[name]).tolist()):
+            table[name] = table[name].astype(str)
+
+
+def in_type(column: Column, dtype: np.dtype) -> Column:
+    """The column as ``dtype``, its mask kept; as it is where that would not be the same: words as numbers, too large integers.
+
+    Text keeps its own length.
+    """
+    if is_empty(column):
+        return MaskedColumn(np.zeros(column.shape, dtype), mask=True, unit=column.unit, description=column.description, meta=column.meta)
+    if dtype.kind == "U":
+        return column.astype(str) if column.dtype.kind in "USO" else column
+    if column.dtype.kind not in "iuf" or dtype.kind not in "if":
+        return column
+    with np.errstate(over="ignore", invalid="ignore"):
+        made = column.astype(dtype)
+        same = column.dtype.kind == "f" == dtype.kind or np.ma.allequal(made.astype(column.dtype), column)
+    return made if same else column
 
 
 def described(table: Table) -> Table:

@@ -130,10 +130,11 @@ def write_fits(catalog: Table, path: Path) -> None:
 
 
 def rows_of(catalog: Table) -> np.ndarray:
-    """(n,) records; unknown numbers are NaN, or 0 where that cannot be, unknown text is nothing."""
+    """(n,) records; unknown numbers are NaN, or 0 where that cannot be, unknown text is nothing. Text is ASCII, as FITS has no other."""
     rows = np.empty(len(catalog), [(name, catalog[name].dtype) for name in catalog.colnames])
     for name in catalog.colnames:
-        rows[name], mask = values_and_mask(catalog[name])
+        values, mask = values_and_mask(catalog[name])
+        rows[name] = np.char.encode(values, "ascii", "replace") if values.dtype.kind == "U" else values
         if mask.any():
             rows[name][mask] = {"U": "", "f": np.nan}.get(rows.dtype[name].kind, 0)
     return rows
@@ -144,9 +145,9 @@ def column_cards(catalog: Table):
     for number, name in enumerate(catalog.colnames, start=1):
         column = catalog[name]
         if column.unit is not None:
-            yield f"TUNIT{number}", str(column.unit)  # by hand: nmgy is no FITS unit, yet what readers expect
+            yield f"TUNIT{number}", ascii_only(str(column.unit))  # by hand: nmgy is no FITS unit, yet what readers expect
         yield f"TUCD{number}", column.meta.get("ucd", "")
-        yield f"TCOMM{number}", column.description or ""
+        yield f"TCOMM{number}", ascii_only(" ".join((column.description or "").split()))  # a VOTable's has line breaks
 
 
 def header_cards(catalog: Table):
@@ -218,7 +219,14 @@ def informed(catalog: Table):
 
 
 def write_regions(catalog: Table, path: Path) -> None:
-    """DS9 boxes, orange stars and light blue galaxies, which show on a dark sky; DS9 counts pixels from 1."""
+    """DS9 boxes, orange stars and light blue galaxies, which show on a dark sky; DS9 counts pixels from 1.
+
+    Raises:
+        OutputError: for a catalog that lacks boxes or classes, in all rows or in some.
+    """
+    for name in ("xmin", "ymin", "xmax", "ymax", "class"):
+        if name not in catalog.colnames or values_and_mask(catalog[name])[1].any():
+            raise OutputError(f"regions need xmin, ymin, xmax, ymax and class in every row, {name!r} is lacking; choose another ending")
     lines = ["# Region file format: DS9 version 4.1", "image"]
     for row in catalog:
         x, y = (row["xmin"] + row["xmax"]) / 2 + 1, (row["ymin"] + row["ymax"]) / 2 + 1

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
 from click.testing import CliRunner
 
 from astroyolo_cli.cli import cli
-from astroyolo_cli.columns import EDGE
-from astroyolo_cli.errors import InputError
+from astroyolo_cli.columns import EDGE, column_called, columns_for
+from astroyolo_cli.errors import InputError, OutputError
 from astroyolo_cli.merge import merge, primaries
-from astroyolo_cli.tables import read_table
+from astroyolo_cli.tables import described, read_table
+from astroyolo_cli.write import write
 
 
 def write_catalog(path, ra, dec, score, flags=None):
@@ -89,3 +91,123 @@ def test_catalogs_that_lack_what_it_takes_are_named(tmp_path):
         merge([tmp_path / "bare.csv"], 1.0)
     ended = CliRunner().invoke(cli, ["merge", str(tmp_path / "*.fits"), "-o", str(tmp_path / "out.csv")])
     assert "fits no file" in str(ended.exception) and not (tmp_path / "out.csv").exists()
+
+
+ENDINGS = ["csv", "parquet", "fits", "ecsv", "vot"]
+STAR, SMOOTH = ("star", ""), ("galaxy", "smooth")
+
+
+def write_sources(path, sources, **more):
+    """A catalog as detect writes it: all columns in their declared types, morphology unknown for stars; a source is (class, morphology)."""
+    n = len(sources)
+    given = {"class": [kind for kind, _ in sources], "morphology": [form for _, form in sources]}
+    given |= {"id": np.arange(1, n + 1), "ra": np.arange(n) + 10.0, "dec": np.full(n, -5.0), "flags": np.zeros(n)}
+    table = Table()
+    for column in columns_for(("g", "r")):
+        values = np.asarray(given.get(column.name, np.full(n, 0.75)), column.dtype)
+        unknown = values == "" if column.name == "morphology" else np.full(n, column.name.startswith("mag"))  # no zero point
+        table[column.name] = MaskedColumn(values, mask=unknown, unit="nmgy" if column.unit == "flux" else None)
+    for name, values in more.items():
+        table[name] = values
+    write(described(table), path)
+    return path
+
+
+@pytest.mark.parametrize("out", ["fits", "csv"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_fields_without_galaxies_and_without_sources_are_merged(tmp_path, ending, out):
+    for name, sources in (("a", []), ("b", [STAR, STAR]), ("c", [SMOOTH, STAR])):
+        write_sources(tmp_path / f"{name}.{ending}", sources)
+    ended = CliRunner().invoke(cli, ["merge", str(tmp_path / f"?.{ending}"), "-o", str(tmp_path / f"out.{out}")])
+    assert ended.exit_code == 0, ended.exception
+    back = read_table(tmp_path / f"out.{out}")
+    assert np.asarray(back["class"], str).tolist() == ["star", "star", "galaxy", "star"]
+    assert np.ma.filled(back["morphology"].astype(str), "").tolist() == ["", "", "smooth", ""]
+    assert np.asarray(back["field"], str).tolist() == ["b", "b", "c", "c"] and back["id"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_merged_columns_are_of_the_types_and_units_that_detect_gives_them(tmp_path, ending):
+    table = merge([write_sources(tmp_path / f"{name}.{ending}", sources) for name, sources in (("a", [STAR]), ("b", [SMOOTH]))], 1.0)
+    for column in columns_for(("g", "r")):
+        assert table[column.name].dtype.kind == np.dtype(column.dtype).kind, column.name
+        assert column.dtype == "U6" or table[column.name].dtype.newbyteorder("=") == column.dtype, column.name
+    assert np.ma.getmaskarray(np.ma.asarray(table["mag_g"])).all() or np.isnan(table["mag_g"]).all()
+    if ending in ("ecsv", "vot"):  # the others' units are lost in reading
+        assert str(table["flux"].unit) == "nmgy"
+
+
+def test_catalogs_without_rows_alone_make_one_without_rows(tmp_path):
+    paths = [write_sources(tmp_path / name, []) for name in ("a.csv", "b.fits", "c.vot")]
+    table = merge(paths, 1.0)
+    assert len(table) == 0 and {"ra", "class", "morphology", "flux_g", "field", "is_primary"} <= set(table.colnames)
+
+
+def test_a_field_of_digits_keeps_its_zeros(tmp_path):
+    digits = write_sources(tmp_path / "a.csv", [STAR, SMOOTH], field=["00123", "0007"])
+    words = write_sources(tmp_path / "b.csv", [STAR], field=["abell"])
+    assert merge([digits], 1.0)["field"].tolist() == ["00123", "0007"]
+    assert merge([digits, words], 1.0)["field"].tolist() == ["00123", "0007", "abell"]
+    assert merge([digits], 1.0)["morphology"].tolist() == [None, "smooth"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_merged_catalogs_are_merged_again(tmp_path, ending):
+    one = write_sources(tmp_path / f"a.{ending}", [STAR], field=["a"], is_primary=[False])
+    table = merge([one, write_sources(tmp_path / "b.fits", [STAR])], 1.0)
+    assert table["is_primary"].tolist() == [True, False] and table["field"].astype(str).tolist() == ["a", "b"]
+
+
+def test_a_catalog_without_rows_says_nothing_of_the_types_of_other_columns(tmp_path):
+    paths = [write_sources(tmp_path / f"{name}.csv", s, note=["seen"] * len(s)) for name, s in (("a", []), ("b", [STAR]))]
+    assert merge(paths, 1.0)["note"].tolist() == ["seen"]
+
+
+def test_large_numbers_of_ones_own_in_columns_named_like_ours_stay_whole(tmp_path):
+    source = 2**60 + 1  # no 64-bit float holds it
+    path = write_sources(tmp_path / "a.fits", [STAR], flux_id=[source], mag_system=["AB"])
+    table = merge([path], 1.0)
+    assert table["flux_id"].tolist() == [source] and table["mag_system"].astype(str).tolist() == ["AB"]
+
+
+def test_descriptions_of_a_votable_fit_into_a_fits_header(tmp_path):
+    write_sources(tmp_path / "a.vot", [STAR])
+    table = read_table(tmp_path / "a.vot")
+    assert "\n" in table["flux_err"].description  # as astropy breaks the lines of long ones
+    ended = CliRunner().invoke(cli, ["merge", str(tmp_path / "a.vot"), "-o", str(tmp_path / "out.fits")])
+    assert ended.exit_code == 0, ended.exception
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    number = next(n for n in range(1, 99) if header[f"TTYPE{n}"] == "flux_err")
+    assert header[f"TCOMM{number}"] == column_called("flux_err").meaning
+
+
+def test_words_and_numbers_in_one_column_are_refused_in_one_line(tmp_path):
+    paths = [write_sources(tmp_path / f"{name}.csv", [STAR], seen_by=[value]) for name, value in (("a", "me"), ("b", 5))]
+    with pytest.raises(
+        InputError, match="'seen_by' columns have incompatible types.*; give that column one type in all of them"
+    ) as refused:
+        merge(paths, 1.0)
+    assert "\n" not in str(refused.value)
+
+
+def test_regions_of_catalogs_without_boxes_are_refused_in_one_line(tmp_path):
+    write_catalog(tmp_path / "a.csv", [1.0], [2.0], [0.5])
+    write_sources(tmp_path / "b.csv", [STAR])
+    for pattern in ("a.csv", "?.csv"):  # no box at all, and one for one of the two
+        ended = CliRunner().invoke(cli, ["merge", str(tmp_path / pattern), "-o", str(tmp_path / "out.reg")])
+        assert isinstance(ended.exception, OutputError) and "'xmin' is lacking" in str(ended.exception)
+        assert not (tmp_path / "out.reg").exists()
+
+
+def test_words_of_any_length_in_a_votable_go_into_fits(tmp_path):
+    """As TOPCAT writes them: arraysize="*", which astropy reads as objects."""
+    names = {"ra": "double", "dec": "double", "score": "float", "flags": "int", "class": 'char" arraysize="*', "note": 'char" arraysize="*'}
+    fields = "".join(f'<FIELD name="{name}" datatype="{kind}"/>' for name, kind in names.items())
+    cells = "".join(f"<TD>{value}</TD>" for value in (1, 2, 0.5, 0, "galaxy", "seen"))
+    (tmp_path / "a.vot").write_text(
+        '<?xml version="1.0"?><VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE>'
+        f"{fields}<DATA><TABLEDATA><TR>{cells}</TR></TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"
+    )
+    write(merge([tmp_path / "a.vot"], 1.0), tmp_path / "out.fits")
+    row = fits.getdata(tmp_path / "out.fits", 1)[0]
+    assert (row["class"], row["note"], row["field"]) == ("galaxy", "seen", "a")

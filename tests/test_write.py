@@ -77,6 +77,17 @@ def test_csv_and_fits_hold_the_same_rows(tmp_path, catalog):
         assert row["class"] == other["class"] and int(row["flags"]) == other["flags"]
 
 
+def test_fits_holds_text_that_is_not_ascii_with_question_marks(tmp_path):
+    write(Table({"field": ["é", "M31"], "x": [1.0, 2.0]}), tmp_path / "c.fits")
+    assert fits.getdata(tmp_path / "c.fits", 1)["field"].tolist() == ["?", "M31"]
+
+
+def test_units_and_meanings_of_any_letters_go_into_a_fits_header(tmp_path):
+    table = Table({"x": MaskedColumn([1.0], unit="pix", description="  first\n   líne ")})
+    write(table, tmp_path / "c.fits")
+    assert fits.getheader(tmp_path / "c.fits", 1)["TCOMM1"] == "first l?ne"
+
+
 def test_fits_has_units_meanings_flags_and_provenance(tmp_path, catalog):
     write(catalog, tmp_path / "c.fits")
     with fits.open(tmp_path / "c.fits", checksum=True) as hdus:
