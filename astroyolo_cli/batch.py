@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .checksums import checksum
-from .errors import InputError, OutputError
+from .errors import AstroYOLOError, InputError, OutputError, printable, reason_of
 from .inputs import FieldInput
 from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe, opening
 from .workers import run_in_processes
@@ -149,6 +149,24 @@ def ends_in_the_middle(path: Path) -> bool:
         return file.read(1) not in (b"", b"\n")
 
 
+def catalog_or_error(source: FieldInput, recipe: Recipe, opened: Callable):
+    """A field's catalog, or None and why there is none; as in ``do_job`` whatever goes wrong with one field is no exception.
+
+    Only the text of an error is kept: its traceback would hold the field's pixels in memory.
+
+    Raises:
+        AstroYOLOError: of the weights or the engine, with which all fields would fail.
+    """
+    try:
+        return catalog_of(source, recipe, opened)[1].catalog, None
+    except InputError as error:
+        return None, printable(" ".join(str(error).split()))
+    except AstroYOLOError:
+        raise
+    except Exception as error:  # of a kind that nobody foresaw: this field is lost, the others are not
+        return None, f"{type(error).__name__}: {reason_of(error)}"
+
+
 def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable[[dict], None]):
     """One table of all fields, with the column ``field``, and how many fields failed.
 
@@ -162,11 +180,10 @@ def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable
     opened, tables, failed = opening(recipe), [], []
     for source in fields:
         began = time.perf_counter()
-        try:
-            table = catalog_of(source, recipe, opened)[1].catalog
-        except InputError as error:
-            failed.append(error)
-            tell({"field": source.name, "status": "failed", "error": str(error)})
+        table, error = catalog_or_error(source, recipe, opened)
+        if table is None:
+            failed.append(f"{source.name}: {error}")
+            tell({"field": source.name, "status": "failed", "error": error})
             continue
         name = Column([source.name] * len(table), name="field", dtype=f"U{max(len(source.name), 1)}", description=FIELD.meaning)
         name.meta["ucd"] = FIELD.ucd
@@ -174,7 +191,7 @@ def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable
         tables.append(table)
         tell({"field": source.name, "status": "done", "rows": len(table), "seconds": time.perf_counter() - began})
     if not tables:
-        raise failed[0]
+        raise InputError(failed[0])
     whole = vstack(tables, metadata_conflicts="silent")
     whole["id"] = range(1, len(whole) + 1)
     return whole, len(failed)

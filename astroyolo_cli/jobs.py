@@ -29,6 +29,7 @@ class Recipe:
         reading: keyword arguments of ``read_field``.
         columns: of the catalog; None for all.
         threads: of the network, in each process; 0 leaves them as they are. Speed alone.
+        maps: path, size and time of the files with the weights of pixels and the mask, where given: they may change under one name.
     """
 
     weights: str
@@ -39,6 +40,7 @@ class Recipe:
     reading: dict = field(default_factory=dict)
     columns: tuple[str, ...] | None = None
     threads: int = 0
+    maps: tuple[dict, ...] = ()
 
     def fingerprint(self) -> dict:
         """What must be equal for an old catalog to count as this one; plain JSON."""
@@ -46,7 +48,8 @@ class Recipe:
         reading = {name: str(value) for name, value in self.reading.items() if value is not None}
         columns = list(self.columns) if self.columns else None
         made = {"version": __version__, "weights_sha256": self.weights_sha256, "engine": self.engine}
-        return made | {"settings": settings, "reading": reading, "columns": columns}
+        maps = {"maps": list(self.maps)} if self.maps else {}
+        return made | {"settings": settings, "reading": reading, "columns": columns} | maps
 
 
 @dataclass(frozen=True)
@@ -100,15 +103,17 @@ def catalog_of(source: FieldInput, recipe: Recipe, opened: Callable[[], Engine])
 
 
 def files_of(source: FieldInput) -> list[dict]:
-    """Path, size and time of each of a field's files, to know them again; of a file that is not there its path."""
-    found = []
-    for path in source.paths:
-        try:
-            state = path.stat()
-            found.append({"path": str(path.absolute()), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns})
-        except OSError:
-            found.append({"path": str(path.absolute())})
-    return found
+    """Of each of a field's files, to know it again."""
+    return [state_of(path) for path in source.paths]
+
+
+def state_of(path: Path) -> dict:
+    """Path, size and time of a file; of one that is not there its path."""
+    try:
+        state = path.stat()
+    except OSError:
+        return {"path": str(path.absolute())}
+    return {"path": str(path.absolute()), "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
 
 
 def do_job(job: Job, recipe: Recipe, engine) -> dict:

@@ -13,7 +13,7 @@ from itertools import islice
 from .jobs import Job, Recipe, do_job, failed_entry, open_recipe
 from .orphans import end_with_parent
 
-ATTEMPTS = 2  # at a field whose process dies
+ATTEMPTS = 2  # at a field whose process dies with no other beside it
 
 _engine, _recipe = None, None  # of this worker process
 
@@ -22,17 +22,25 @@ def run_in_processes(jobs: list[Job], recipe: Recipe, workers: int) -> Iterator[
     """The entries of all jobs, as they end. The processors are divided among the processes."""
     threads = recipe.threads or max((os.cpu_count() or 1) // workers, 1)
     recipe = replace(recipe, threads=threads)
-    left, attempts = list(jobs), dict.fromkeys((job.field.name for job in jobs), 0)
+    left = list(jobs)
     while left:
         entries: list[dict] = []
         yield from run_pool(left, recipe, workers, entries)
         ended = {entry["field"] for entry in entries}
         left = [job for job in left if job.field.name not in ended]
-        for job in left[:workers]:  # those that were at hand when a process died
-            attempts[job.field.name] += 1
-        for job in [job for job in left if attempts[job.field.name] >= ATTEMPTS]:
-            left.remove(job)
-            yield failed_entry(job, recipe, f"its process died {ATTEMPTS} times, perhaps for lack of memory; try fewer --workers")
+        suspects, left = left[:workers], left[workers:]  # at hand when a process died: one of them did it, or all by their memory
+        for job in suspects:
+            yield from run_alone(job, recipe)
+
+
+def run_alone(job: Job, recipe: Recipe) -> Iterator[dict]:
+    """The entry of a job with no other beside it, so that what dies is its own fault."""
+    for _ in range(ATTEMPTS):
+        entries: list[dict] = []
+        yield from run_pool([job], recipe, 1, entries)
+        if entries:
+            return
+    yield failed_entry(job, recipe, f"its process died {ATTEMPTS} times, perhaps for lack of memory; use a machine with more, or --region")
 
 
 def run_pool(jobs: list[Job], recipe: Recipe, workers: int, entries: list[dict]) -> Iterator[dict]:

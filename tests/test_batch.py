@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from astroyolo_cli.batch import manifest_of, read_manifests, share_of
 from astroyolo_cli.cli import cli
+from astroyolo_cli.errors import InputError, WeightsError
 from conftest import FakeEngine, star, tan_wcs
 
 
@@ -101,6 +102,18 @@ def test_resume_keeps_what_is_valid_and_redoes_the_rest(tmp_path, network, frame
     assert statuses(run(*given, "-o", out, "--resume"), out) == "1 done, 2 kept, 0 failed"
     assert statuses(run(*given, "-o", out, "--resume", "--min-score", "0.5"), out) == "3 done, 0 kept, 0 failed"
     assert statuses(run(*given, "-o", out, "--resume", "--min-score", "0.5", "--batch-size", "1"), out) == "0 done, 3 kept, 0 failed"
+
+
+def test_resume_does_again_what_was_masked_otherwise(tmp_path, network, frames):
+    shape = fits.getdata(frames[0]).shape
+    mask, given = tmp_path / "mask.fits", (*frames[:2], "-o", tmp_path / "out", "--mask", tmp_path / "mask.fits", "--resume")
+    fits.writeto(mask, np.zeros(shape, np.uint8))
+    assert statuses(run(*given), None) == "2 done, 0 kept, 0 failed"
+    assert statuses(run(*given), None) == "0 done, 2 kept, 0 failed"
+    changed = np.zeros(shape, np.uint8)
+    changed[:9] = 1
+    fits.writeto(mask, changed, overwrite=True)
+    assert statuses(run(*given), None) == "2 done, 0 kept, 0 failed"
 
 
 def test_a_torn_manifest_is_read_and_goes_on_in_a_new_line(tmp_path, network, frames):
@@ -219,6 +232,69 @@ def deadly_begin(recipe):
         return {"field": job.field.name, "status": "done"}
 
     workers.do_job = do_job
+
+
+def test_the_neighbours_of_a_process_that_dies_first_are_done(tmp_path, monkeypatch):
+    """It dies before any of those that begin together with it can end, however often they begin together."""
+    from astroyolo_cli import workers
+    from astroyolo_cli.batch import jobs_of
+    from astroyolo_cli.inputs import resolve
+    from astroyolo_cli.jobs import Recipe
+    from astroyolo_cli.pipeline import DetectSettings
+
+    for name in ("a_deadly", "b", "c", "d"):
+        (tmp_path / f"{name}.fits").touch()
+    monkeypatch.setattr(workers, "begin", deadly_first_begin)
+    jobs = jobs_of(resolve([str(tmp_path / "*.fits")]), tmp_path, "csv")
+    entries = list(workers.run_in_processes(jobs, Recipe("nano", "", "auto", "auto", DetectSettings()), 4))
+    assert {entry["field"]: entry["status"] for entry in entries} == {"a_deadly": "failed", "b": "done", "c": "done", "d": "done"}
+    assert len(entries) == 4 and "died 2 times" in next(entry["error"] for entry in entries if entry["field"] == "a_deadly")
+
+
+def deadly_first_begin(recipe):
+    from astroyolo_cli import workers
+
+    def do_job(job, recipe, engine):
+        if job.field.name == "a_deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)  # in which the others of the pool are ended
+        return {"field": job.field.name, "status": "done"}
+
+    workers.do_job = do_job
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room for it"), FileNotFoundError(2, "No such file"), InputError("unread\nable")])
+def test_one_file_of_several_inputs_loses_one_field_by_whatever_goes_wrong_with_it(tmp_path, network, frames, monkeypatch, error):
+    from astroyolo_cli import pipeline
+
+    detect = pipeline.detect
+
+    def failing_at_two(frame, *rest):
+        if frame.sources[0].name == "two.fits":
+            raise error
+        return detect(frame, *rest)
+
+    monkeypatch.setattr(pipeline, "detect", failing_at_two)
+    ended = run(*frames[:3], "-o", tmp_path / "all.csv")
+    assert ended.exit_code == 1 and "2 sources of 2 fields, 1 failed" in ended.stderr
+    assert Table.read(tmp_path / "all.csv")["field"].tolist() == ["a_one", "b_one"]
+    (line,) = (line for line in ended.stderr.splitlines() if "_two: " in line)
+    assert " ".join(str(error).split()) in line
+    alone = run(frames[2], tmp_path / "broken.fits", "-o", tmp_path / "none.csv")
+    assert isinstance(alone.exception, InputError) and "two: " in str(alone.exception) and not (tmp_path / "none.csv").exists()
+
+
+def test_one_file_of_several_inputs_ends_at_once_where_the_network_cannot_run(tmp_path, network, frames, monkeypatch):
+    from astroyolo_cli import pipeline
+
+    seen = []
+
+    def refuse(frame, *_):
+        seen.append(frame)
+        raise WeightsError("--prior-star: no prior")
+
+    monkeypatch.setattr(pipeline, "detect", refuse)
+    assert isinstance(run(*frames[:3], "-o", tmp_path / "all.csv").exception, WeightsError) and len(seen) == 1
 
 
 @pytest.mark.parametrize("bands, noted", [("z,r,g", True), ("z,r", False), (None, False)])

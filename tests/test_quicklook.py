@@ -204,6 +204,7 @@ def test_detect_writes_the_page_of_its_catalog(tmp_path, field):
         (["field.fits", "-o", "c.csv", "--report", "no/p.html"], "does not exist"),
         (["field.fits", "-o", "catalogs/", "--report", "p.html"], "one field"),
         (["field.fits", "old.fits", "-o", "c.csv", "--report", "p.html"], "one field"),
+        (["field.fits", "old.fits", "-o", "c.csv", "--plot", "p.png"], "one field"),
     ],
 )
 def test_reports_that_cannot_be_are_said_before_the_work(tmp_path, field, monkeypatch, arguments, word):

@@ -35,7 +35,7 @@ def detect(inputs, output, **given):
     from ..inputs import note_separate_bands, resolve
 
     fields = resolve(inputs, given["bands"])
-    for name in ("report", "cutouts"):
+    for name in ("plot", "report", "cutouts"):
         if given[name] is not None and len(fields) != 1:
             raise click.UsageError(f"--{name}: shows one field, and there are {len(fields)}; give one INPUT, or leave --{name} out")
     if given["job"] is not None:
@@ -89,13 +89,21 @@ def check_options(output, into_folder: bool, given: dict) -> None:
 
 def recipe_of(given: dict, settings):
     from ..checksums import checksum
-    from ..jobs import Recipe
+    from ..jobs import Recipe, state_of
     from ..model.checkpoint import locate
 
     names = ("hdu", "reference_band", "weight_map", "weight_type", "mask", "zero_points", "gain", "region")
     reading = {name: given[name] for name in names}
+    maps = tuple(state_of(given[name]) for name in ("weight_map", "mask") if given[name] is not None)
     return Recipe(
-        given["weights"], checksum(locate(given["weights"])), given["engine"], given["device"], settings, reading, given["columns"]
+        given["weights"],
+        checksum(locate(given["weights"])),
+        given["engine"],
+        given["device"],
+        settings,
+        reading,
+        given["columns"],
+        maps=maps,
     )
 
 
