@@ -12,8 +12,8 @@ import numpy as np
 from astropy.table import Table
 
 from . import __version__
-from .central import central_sources, turned_sources
-from .columns import FLAGS, OUTSIDE, columns_named
+from .central import LOWEST, central_sources, turned_sources
+from .columns import FLAGS, OUTSIDE, UNSEEN, columns_named
 from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
@@ -77,7 +77,7 @@ def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=la
     order = {field.name: number for number, field in enumerate(fields)}
     rows = np.argsort([order[name] for name in names])
     found = concatenate(parts).take(rows)
-    values = from_network(found) | {"field": np.array(names)[rows], "flags": unsure(found.p_galaxy, found.p_disk)}
+    values = from_network(found) | {"field": np.array(names)[rows], "flags": doubts(found)}
     return table_of(values, CUTOUT_COLUMNS), len(failed)
 
 
@@ -142,8 +142,8 @@ def classify_positions(
     found = spread(concatenate(parts), inside)
     ra, dec = to_sky(frame, *xy.T)
     values = {name: blank(value, inside) for name, value in from_network(found).items()}
-    values |= {"id": np.arange(1, len(xy) + 1) if ids is None else ids, "field": np.full(len(xy), field)}
-    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, unsure(found.p_galaxy, found.p_disk), OUTSIDE)}
+    values |= {"id": np.arange(1, len(xy) + 1, dtype=np.int32) if ids is None else ids, "field": np.full(len(xy), field)}
+    values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, doubts(found), OUTSIDE)}
     return table_of(values, POSITION_COLUMNS)
 
 
@@ -166,6 +166,11 @@ def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine, zoom: f
     return replace(looks[0], score=score, p_galaxy=p_galaxy, p_disk=p_disk)
 
 
+def doubts(found: Detections) -> np.ndarray:
+    """(n,) int32 flags of the classes."""
+    return unsure(found.p_galaxy, found.p_disk) | np.where(found.score < LOWEST, UNSEEN, 0).astype(np.int32)
+
+
 def spread(found: Detections, inside: np.ndarray) -> Detections:
     """One row for every position; those outside repeat nothing, as 0."""
     rows = np.cumsum(inside) - 1
@@ -182,6 +187,8 @@ def blank(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def table_of(values: dict[str, np.ndarray], names: tuple[str, ...]) -> Table:
     table = Table()
     for column in columns_named(names):
+        if column.name == "id":  # the user's own may need 64 bits
+            column = replace(column, dtype=values["id"].dtype.newbyteorder("=").str)
         table[column.name] = as_column(column, values[column.name], "")
     table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
     table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}

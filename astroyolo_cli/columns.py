@@ -70,7 +70,7 @@ FIELD = Column("field", "U", "", "meta.id;meta.file", "input that the row is of"
 PRIMARY = Column("is_primary", "bool", "", "meta.code", "the one row that stands for its source, of those of overlapping frames")
 
 EDGE, SEAM, SATURATED, BAD_PIXELS, BLENDED = 1, 2, 4, 8, 16
-CENTROID_FAILED, PHOTOMETRY_FAILED, MORPHOLOGY_UNSURE, SURVEY_MASK, FWHM_OUTSIDE, OUTSIDE = 32, 64, 128, 256, 512, 1024
+CENTROID_FAILED, PHOTOMETRY_FAILED, MORPHOLOGY_UNSURE, SURVEY_MASK, FWHM_OUTSIDE, OUTSIDE, UNSEEN = 32, 64, 128, 256, 512, 1024, 2048
 
 FLAGS = {
     EDGE: "touches the edge of the frame",
@@ -84,6 +84,7 @@ FLAGS = {
     SURVEY_MASK: "touches a pixel of the mask given with --mask",
     FWHM_OUTSIDE: "frame's FWHM outside of what the network learned",
     OUTSIDE: "position outside of the frame: nothing is known",
+    UNSEEN: "classify detected nothing at this place: the classes are a guess",
 }
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from astroyolo_cli import classify
 from astroyolo_cli.central import GREY, TURNED, central_row, central_sources, turned_sources
 from astroyolo_cli.cli import cli
-from astroyolo_cli.columns import OUTSIDE
+from astroyolo_cli.columns import OUTSIDE, UNSEEN
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.inputs import resolve
 from astroyolo_cli.model.checkpoint import Calibration, Card
@@ -137,6 +137,24 @@ def test_a_window_is_the_frame_around_the_position_and_sky_beyond(x, y):
             j, i = round(y) - 32 + row, round(x) - 32 + column
             inside = 0 <= j < 300 and 0 <= i < 340
             np.testing.assert_allclose(got[:, row, column], whole[:, j, i] if inside else sky, atol=1e-6)
+
+
+def test_where_nothing_is_detected_a_flag_says_so():
+    frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (300, 300))})
+    for score, flagged in ((0.8, False), (0.005, True)):
+        engine = FakeEngine([(120, 120, 136, 136)], score=score)
+        table = classify.classify_positions(frame, np.array([[150.0, 150.0]]), engine)
+        assert bool(table["flags"][0] & UNSEEN) == flagged == (table["score"][0] < 0.02)
+
+
+def test_numbers_of_64_bits_stay_what_they_are(tmp_path):
+    rng, long = np.random.default_rng(0), [1237648720693755918, 36411448540268526]
+    frame = make_frame({"r": rng.normal(0, 1, (300, 300))})
+    places = Table({"x": [50.0, 100.0], "y": [60.0, 90.0], "id": np.array(long)})
+    for ending in ("fits", "csv"):
+        places.write(tmp_path / f"a.{ending}")
+        xy, ids = classify.read_positions(tmp_path / f"a.{ending}", frame)
+        assert classify.classify_positions(frame, xy, FakeEngine(), ids=ids)["id"].tolist() == long
 
 
 def test_positions_keep_their_order_and_those_outside_are_marked():

@@ -24,9 +24,9 @@ def show_weights() -> None:
 
 
 def show_columns() -> None:
-    from ..columns import BAND_COLUMNS, COLUMNS, FIELD
+    from ..columns import BAND_COLUMNS, COLUMNS, FIELD, PRIMARY
 
-    for column in (*COLUMNS, *BAND_COLUMNS, FIELD):
+    for column in (*COLUMNS, *BAND_COLUMNS, FIELD, PRIMARY):
         unit = "image unit" if column.unit == "flux" else column.unit
         click.echo(f"{column.name:16} {unit:11} {column.ucd:42} {column.meaning}")
 
