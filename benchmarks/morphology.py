@@ -159,6 +159,8 @@ def calibrated_by_folds(p: np.ndarray, is_disk: np.ndarray, rng: np.random.Gener
 
 
 def main() -> None:
+    if "ASTROYOLO_DATA" not in os.environ:
+        sys.exit("ASTROYOLO_DATA names no folder of survey data; set it to the folder that holds galaxyzoo/ and sdss/")
     data = Path(os.environ["ASTROYOLO_DATA"])
     engine = open_engine(locate(sys.argv[1] if len(sys.argv) > 1 else "nano"))
     files, is_disk = held_out_files(data)
