@@ -230,6 +230,18 @@ def test_simulate_command(tmp_path):
     assert CliRunner().invoke(simulate, [*arguments, "--overwrite", "--quiet"]).exit_code == 0
 
 
+def test_a_shorter_set_over_a_longer_one_leaves_nothing_of_it(tmp_path):
+    def run(kind, n, seed):
+        arguments = [str(tmp_path / kind), "--kind", kind, "-n", str(n), "--seed", str(seed), "--size", "64", "--no-masks", "--overwrite"]
+        assert CliRunner().invoke(simulate, arguments).exit_code == 0
+
+    run("sg", 3, 1), (tmp_path / "sg/set_7").mkdir(), (tmp_path / "sg/notes.txt").write_text("mine")
+    run("sg", 1, 2)
+    assert sorted(path.name for path in (tmp_path / "sg").iterdir()) == ["notes.txt", "set_0", "set_7"]  # set_7 is no simulated set
+    run("ds", 4, 1), run("ds", 2, 2)
+    assert sorted(path.name for path in (tmp_path / "ds").glob("*/*")) == ["00000.png", "00001.png"]
+
+
 def test_simulate_help_ends_in_examples():
     assert "Examples:\n    astroyolo simulate" in CliRunner().invoke(simulate, ["--help"]).output
 

@@ -16,7 +16,7 @@ from astroyolo_cli.detections import iou  # noqa: E402
 from astroyolo_cli.errors import InputError  # noqa: E402
 from astroyolo_cli.frame import Frame  # noqa: E402
 from astroyolo_cli.simulate.populations import shape_galaxy, star_colours  # noqa: E402
-from astroyolo_cli.simulate.realsky import inject, lowest_mode, real_sky  # noqa: E402
+from astroyolo_cli.simulate.realsky import inject, lowest_mode, real_sky, window_place  # noqa: E402
 from astroyolo_cli.simulate.render import render_field  # noqa: E402
 from astroyolo_cli.simulate.sky import Source, draw_settings  # noqa: E402
 
@@ -80,11 +80,35 @@ def test_injected_light_is_added_to_the_frames_own(sky):
     brightest = min(alone, key=lambda r: r.source.mags[1])
     x, y = round(brightest.source.x), round(brightest.source.y)
     rng = np.random.default_rng(FEW)
-    height, width = sky.counts.shape[1:]
-    top, left = int(rng.integers(height - 255)), int(rng.integers(width - 255))  # the window is the first thing drawn
+    top, left = window_place(rng, sky.counts.shape[1:], 256, False)  # the window is the first thing drawn
     own = sky.counts[1, top : top + 256, left : left + 256]
     light = (added.counts["r"] - own)[y - 12 : y + 13, x - 12 : x + 13].sum()
     assert light == pytest.approx(10 ** (-0.4 * (brightest.source.mags[1] - 22.5)), rel=0.25)  # neighbours, wings
+
+
+def test_windows_for_training_keep_clear_of_those_that_are_held_out():
+    rng, seen, mine = np.random.default_rng(0), np.zeros((1489, 2048), bool), np.zeros((1489, 2048), bool)
+    for held_out, mask in ((True, mine), (False, seen)):
+        for _ in range(300):
+            y, x = window_place(rng, seen.shape, 512, held_out)
+            assert 0 <= y <= 1489 - 512 and 0 <= x <= 2048 - 512
+            mask[y : y + 512, x : x + 512] = True
+    assert not (seen & mine).any() and seen.mean() > 0.85
+    small = {window_place(rng, (600, 700), 512, False) for _ in range(50)}
+    assert len(small) > 40  # nowhere to keep clear: anywhere
+
+
+def test_added_stars_saturate_as_the_frame_does(sky):
+    full = replace(sky, saturate=np.full(3, 30.0))
+    brightest = 0
+    for seed in range(4):
+        field = inject(full, np.random.default_rng(seed), size=256)
+        for band in "grz":
+            assert np.nanmax(field.counts[band]) <= 30.0
+        halos = [row for row in field.rows if row.halo]
+        brightest += len(halos)
+        assert all(field.rows[i - 1].box != row.box for i, row in enumerate(field.rows) if row.halo)
+    assert brightest > 0
 
 
 def test_a_frame_of_one_band_or_too_small_is_refused(sky, field):

@@ -51,6 +51,7 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
       astroyolo simulate mine --sky 'frame-{band}-*.fits.bz2' --bands i,r,g -n 30
     """
     from astroyolo_cli.simulate import write_ds, write_injected, write_sg
+    from astroyolo_cli.simulate.sets import remove_beyond
 
     from ..whole import remove_abandoned
     from .progress import progress_bars
@@ -67,8 +68,10 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
             sources = write_sg(out, count, seed, workers, masks, advance, size)
         else:
             sources = write_ds(out, count, seed, workers, advance)
+    fields = count * max(len(frames), 1)
+    if overwrite:
+        remove_beyond(out, kind, fields)
     if not quiet:
-        fields = count * max(len(frames), 1)
         what = f"{fields} fields with {sources} sources" if kind == "sg" else f"{count} cutouts"
         click.echo(f"{what} in {out} (seed {seed})", err=True)
 

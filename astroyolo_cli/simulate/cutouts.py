@@ -9,7 +9,6 @@ from astroyolo_cli.simulate.render import render_field
 from astroyolo_cli.simulate.sky import BANDS, FieldSettings, R, Source, draw_settings, log_uniform
 
 SIDE = 424  # pixels
-FOLDERS = ("smooth", "disk")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from astroyolo_cli.frame import Frame
 from astroyolo_cli.photometry import Moffat
 from astroyolo_cli.simulate.populations import draw_sources
 from astroyolo_cli.simulate.psf import BandPSF, field_psfs
-from astroyolo_cli.simulate.render import SimulatedField, draw_source, field_headers
+from astroyolo_cli.simulate.render import SimulatedField, draw_source, field_headers, saturate, with_trails
 from astroyolo_cli.simulate.sky import BANDS, FieldSettings, Source, draw_settings, log_uniform, point_source_noise
 from astroyolo_cli.simulate.truth import Row, mask_bounds, source_mask, truth_table
 from astroyolo_cli.stretch import Background, backgrounds
@@ -241,12 +241,28 @@ def settings_of(sky: RealSky, rng: np.random.Generator, size: int) -> FieldSetti
     )  # fmt: skip
 
 
-def inject(sky: RealSky, rng: np.random.Generator, size: int = 512) -> SimulatedField:
-    """A random window of the frame with simulated sources added, as a field of D_sg."""
-    height, width = sky.counts.shape[1:]
+def window_place(rng: np.random.Generator, shape: tuple[int, int], size: int, held_out: bool) -> tuple[int, int]:
+    """First row and column of a window: one that training holds out is the frame's first corner, the others keep clear of that.
+
+    In frames of less than two windows' sides they cannot, and lie anywhere.
+
+    Raises:
+        InputError: for a frame smaller than a window.
+    """
+    height, width = shape
     if min(height, width) < size:
         raise InputError(f"frame of {width} x {height} pixels: must be at least {size} x {size}; choose a smaller --size")
-    y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+    if held_out:
+        return 0, 0
+    while True:
+        y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
+        if max(height, width) < 2 * size or max(y, x) >= size:
+            return y, x
+
+
+def inject(sky: RealSky, rng: np.random.Generator, size: int = 512, held_out: bool = False) -> SimulatedField:
+    """A window of the frame with simulated sources added, as a field of D_sg; ``held_out``: from training."""
+    y, x = window_place(rng, sky.counts.shape[1:], size, held_out)
     settings = settings_of(sky, rng, size)
     psfs = field_psfs(settings)
     light = [np.zeros((size, size), np.float32) for _ in BANDS]
@@ -254,9 +270,10 @@ def inject(sky: RealSky, rng: np.random.Generator, size: int = 512) -> Simulated
     rng.shuffle(sources)
     rows = [row for s in sources[: int(len(sources) * rng.uniform(0, 0.7))] for row in draw_source(rng, s, settings, psfs, light)]
     window = sky.counts[:, y : y + size, x : x + size]
-    counts = {band: photons(rng, window[b], light[b], settings.gain[b]) for b, band in enumerate(BANDS)}
-    rows = [row for row in rows if row is not None] + own_rows_in(sky.rows, x, y, size)
-    return SimulatedField(counts, settings, rows, truth_table(rows, settings), field_headers(settings))
+    counts = [photons(rng, window[b], light[b], settings.gain[b]) for b in range(len(BANDS))]
+    rows = with_trails([row for row in rows if row is not None], saturate(rng, counts, light, settings))
+    rows += own_rows_in(sky.rows, x, y, size)
+    return SimulatedField(dict(zip(BANDS, counts)), settings, rows, truth_table(rows, settings), field_headers(settings))
 
 
 def photons(rng, window: np.ndarray, light: np.ndarray, gain: float) -> np.ndarray:

@@ -52,10 +52,7 @@ def render_field(rng, settings: FieldSettings, sources: list[Source], spoiled: b
         rows += draw_source(rng, source, settings, psfs, light)
     rows = [row for row in rows if row is not None]
     counts = [observe(rng, light[band], settings, band) for band in range(len(BANDS))]
-    full = saturate(rng, counts, light, settings)
-    rows = [with_trail(row, full) if row.halo else row for row in rows]
-    # A halo row follows its star's own row; one that adds nothing to it would only hide the star.
-    rows = [row for i, row in enumerate(rows) if not (row.halo and row.box == rows[i - 1].box)]
+    rows = with_trails(rows, saturate(rng, counts, light, settings))
     if spoiled:
         artefacts.add_artefacts(rng, counts, settings)
     named = {band: image.astype(np.float32) for band, image in zip(BANDS, counts)}
@@ -114,6 +111,15 @@ def star_rows(row: Row, settings: FieldSettings, psfs, light: list[np.ndarray]) 
     reach = max((_reach(s, n, row.source) for s, n in zip(scattered, settings.sky_noise) if s is not None), default=0.0)
     halo = _clipped_box(row.source, max(reach, half_width), max(reach, half_height), settings.size)
     return [replace(row, box=box), replace(row, box=halo, ignore=True, mask=None, halo=True)]
+
+
+def with_trails(rows: list[Row], full: np.ndarray) -> list[Row]:
+    """The rows with bleed trails in the boxes of halos, of the saturated pixels ``full`` (H, W).
+
+    A halo row follows its star's own row; one that adds nothing to it would only hide the star, and is left out.
+    """
+    rows = [with_trail(row, full) if row.halo else row for row in rows]
+    return [row for i, row in enumerate(rows) if not (row.halo and row.box == rows[i - 1].box)]
 
 
 def with_trail(row: Row, full: np.ndarray) -> Row:

@@ -5,6 +5,7 @@ depend on how many workers there are, and a longer set begins with the shorter o
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 
 from ..orphans import end_with_parent
 
+FOLDERS = ("smooth", "disk")  # of cutouts
 SG, DS, REAL = 0, 1, 2  # first element of an item's spawn key
 
 
@@ -39,7 +41,7 @@ def write_sg(
 
 def write_ds(out: Path, n: int, seed: int, workers: int = 1, progress: Callable[[], None] | None = None) -> int:
     """Write ``n`` cutouts as ``out/smooth/NNNNN.png`` and ``out/disk/NNNNN.png`` in turn; return ``n``."""
-    for folder in ("smooth", "disk"):
+    for folder in FOLDERS:
         (Path(out) / folder).mkdir(parents=True, exist_ok=True)
     return sum(_each(partial(write_cutout, Path(out), seed=seed), n, workers, progress))
 
@@ -54,6 +56,7 @@ def write_field(out: Path, index: int, seed: int, masks: bool, size: int) -> int
 def write_injected(out: Path, frames: list, n: int, seed: int, workers: int = 1, progress=None, size: int = 512) -> int:
     """Write ``n`` windows of each frame (inputs.FieldInput), simulated sources added, as set_0 and on; the number of rows.
 
+    Sets that training holds out, by their names, are of a corner of the frame which the others keep clear of.
     ``progress`` is called once a frame. There are no masks: nobody knows a real source alone.
     """
     return sum(_each(partial(write_windows, Path(out), frames=frames, n=n, seed=seed, size=size), len(frames), workers, progress))
@@ -63,10 +66,13 @@ def write_windows(out: Path, index: int, frames: list, n: int, seed: int, size: 
     """The ``n`` sets of frame ``index``."""
     from astroyolo_cli.read import read_field
     from astroyolo_cli.simulate.realsky import inject, real_sky
+    from astroyolo_cli.train.samples import held_out
 
-    sky = real_sky(read_field(frames[index]))
-    numbers = range(index * n, (index + 1) * n)
-    return sum(write_set(out / f"set_{i}", inject(sky, item_rng(seed, REAL, i), size), False, size) for i in numbers)
+    sky, sources = real_sky(read_field(frames[index])), 0
+    for number in range(index * n, (index + 1) * n):
+        name = f"set_{number}"
+        sources += write_set(out / name, inject(sky, item_rng(seed, REAL, number), size, held_out(name)), False, size)
+    return sources
 
 
 def write_set(folder: Path, field, masks: bool, size: int) -> int:
@@ -86,11 +92,19 @@ def write_set(folder: Path, field, masks: bool, size: int) -> int:
     return len(field.rows)
 
 
+def remove_beyond(out: Path, kind: str, n: int) -> None:
+    """Remove what an earlier, longer set of that kind left in ``out`` beyond its first ``n`` items."""
+    sets = (path for path in out.glob("set_*") if kind == "sg" and path.name[4:].isdigit() and (path / "truth.fits").is_file())
+    pictures = (path for path in out.glob("*/*.png") if kind == "ds" and path.parent.name in FOLDERS and path.stem.isdigit())
+    for path in [path for path in (*sets, *pictures) if int(path.stem.removeprefix("set_")) >= n]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def write_cutout(out: Path, index: int, seed: int) -> int:
     """Simulate cutout ``index`` (even: smooth, odd: disk) and write its picture."""
     from PIL import Image
 
-    from astroyolo_cli.simulate.cutouts import FOLDERS, simulate_cutout
+    from astroyolo_cli.simulate.cutouts import simulate_cutout
     from astroyolo_cli.whole import written_whole
 
     cutout = simulate_cutout(item_rng(seed, DS, index), smooth=index % 2 == 0)
