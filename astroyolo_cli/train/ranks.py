@@ -19,10 +19,12 @@ class Ranks:
 
     @classmethod
     def from_environment(cls, device: str) -> Ranks:
-        """As torchrun's variables say; joins the group of processes, by NCCL on CUDA and by gloo elsewhere."""
+        """As torchrun's variables say; joins the group of processes, by NCCL on CUDA, a card each, and by gloo elsewhere."""
         count = int(os.environ.get("WORLD_SIZE", "1"))
         if count == 1:
             return cls()
+        if device.startswith("cuda"):
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         return cls(distributed.get_rank(), distributed.get_world_size())
@@ -77,7 +79,7 @@ class Ranks:
             distributed.barrier()
         return result
 
-    def leaders(self, value: int) -> int:
+    def leaders(self, value: float) -> float:
         """The leading process's value, in all of them."""
         if self.count == 1:
             return value
