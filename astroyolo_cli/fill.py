@@ -13,10 +13,16 @@ FILL = 0.01  # a value repeated exactly over more than this part of the frame is
 NEIGHBOURS = 0.5  # part of a fill value's pixels whose next pixel, along x or along y, holds it too, at least
 
 
-def without_fill(counts: np.ndarray | Rows):
-    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that."""
+def without_fill(counts: np.ndarray | Rows, saturation: float | None = None):
+    """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that.
+
+    Args:
+        saturation: level from which a value is that of saturated stars, and stays.
+    """
     value = fill_value(counts)
-    return counts if value is None else of(partial(without_value, value), counts)
+    if value is None or (saturation is not None and value >= saturation):
+        return counts
+    return of(partial(without_value, value), counts)
 
 
 def without_value(value: float, counts: np.ndarray) -> np.ndarray:

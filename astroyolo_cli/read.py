@@ -21,6 +21,11 @@ from .region import Cut, Region
 from .sections import Rows, blanked, is_bad, of, strips
 from .threads import spread
 
+COUNTS = ("", "adu", "dn", "c", "count", "counts", "ct", "cts")  # units of which GAIN may be, as plain_unit has them
+ELECTRONS = ("e", "e-", "electron", "electrons")
+PER_SECOND = ("/s", "/sec", "/second", "s-1", "s^-1", "s**-1", "ps")
+LEAST_ELECTRONS = 0.3  # of noise a pixel: no detector has less, so that a GAIN which says so is not of the image's unit
+
 __all__ = ["FieldInput", "read_field", "resolve"]
 
 
@@ -116,7 +121,7 @@ def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False, cut:
         return {band: one_plane(files.pop(0), hdu, in_parts, cut) for band in field.bands}  # no file stays in memory longer than needed
     counts, header = read_image(field.paths[0], hdu, in_parts, cut)
     if len(counts.shape) == 2:
-        return {band_name(header): Plane(without_fill(counts), header)}
+        return {band_name(header): plane_of(counts, header)}
     return cube_planes(counts, header, field)
 
 
@@ -126,7 +131,7 @@ def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plan
     wanted = field.wanted or names[::-1]
     if missing := [band for band in wanted if band not in names]:
         raise InputError(f"{field.paths[0]}: a cube without band {missing[0]!r}, its planes are {', '.join(names)}; choose with --bands")
-    return {band: Plane(without_fill(counts[names.index(band)]), header) for band in wanted}
+    return {band: plane_of(counts[names.index(band)], header) for band in wanted}
 
 
 def names_of_planes(header: fits.Header, count: int, wanted: tuple[str, ...] | None) -> list[str]:
@@ -141,7 +146,12 @@ def one_plane(path: Path, hdu: str | None, in_parts: bool, cut: Cut | None) -> P
     counts, header = read_image(path, hdu, in_parts, cut)
     if len(counts.shape) != 2:
         raise InputError(f"{path}: a cube of {len(counts)} planes, must be one image a band; name the cube alone")
-    return Plane(without_fill(counts), header)
+    return plane_of(counts, header)
+
+
+def plane_of(counts: np.ndarray | Rows, header: fits.Header) -> Plane:
+    """Without fill values."""
+    return Plane(without_fill(counts, saturation_of(header)), header)
 
 
 def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) -> Frame:
@@ -167,8 +177,8 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
         wcs=wcs[reference],
         unit=unit_of(headers[reference]),
         zero_points=known(headers, zero_point),
-        gain=known(headers, lambda h: positive(h, "GAIN", "EGAIN", "GAINA")),
-        saturation=known(headers, lambda h: positive(h, "SATURATE", "SATURATA", "SATLEVEL")),
+        gain=known(planes, gain_of),
+        saturation=known(headers, saturation_of),
         header=headers[reference],
         sources=paths,
         native=native,
@@ -210,16 +220,45 @@ def zero_point(header: fits.Header) -> float | None:
     flam, plam = positive(header, "PHOTFLAM"), positive(header, "PHOTPLAM")
     if flam and plam and (seconds := seconds_of_count(header)):  # HST: erg/s/cm2/A and A; Sirianni et al. 2005, PASP 117, 1049
         return float(-2.5 * np.log10(flam / seconds) - 5 * np.log10(plam) - 2.408)
-    if str(header.get("BUNIT", "")).replace(" ", "").lower() == "mjy/sr" and (area := positive(header, "PIXAR_SR")):
+    if plain_unit(header) == "mjy/sr" and (area := positive(header, "PIXAR_SR")):
         return float(8.90 - 2.5 * np.log10(1e6 * area))
     return None
 
 
+def gain_of(plane: Plane) -> float | None:
+    """Electrons a count. GAIN is that of the detector's counts: of an image in other units it holds where it can, else None."""
+    header, unit = plane.header, plain_unit(plane.header)
+    gain = positive(header, "GAIN", "EGAIN", "GAINA")
+    rate = next((end for end in PER_SECOND if unit.endswith(end)), "")
+    seconds, counted = positive(header, "EXPTIME", "TEXPTIME") if rate else 1.0, unit.removesuffix(rate)
+    if counted in (*ELECTRONS, *COUNTS):
+        each = 1.0 if counted in ELECTRONS else gain
+        return each * seconds if each and seconds else None
+    return gain if gain and 1.4826 * deviation(plane.counts) * gain > LEAST_ELECTRONS else None
+
+
+def saturation_of(header: fits.Header) -> float | None:
+    """Counts at which pixels saturate."""
+    return positive(header, "SATURATE", "SATURATA", "SATLEVEL")
+
+
+def deviation(counts: np.ndarray | Rows, most: int = 1_000_000) -> float:
+    """Median absolute deviation of a sample of the good pixels (H, W) from their median; 0 without any."""
+    step = max(1, int(np.sqrt(counts.shape[0] * counts.shape[1] / most)))
+    sample = counts[::step, ::step]
+    good = sample[np.isfinite(sample)]
+    return float(np.median(np.abs(good - np.median(good)))) if len(good) else 0.0
+
+
+def plain_unit(header: fits.Header) -> str:
+    """BUNIT in small letters without spaces."""
+    return str(header.get("BUNIT", "")).replace(" ", "").lower()
+
+
 def seconds_of_count(header: fits.Header) -> float | None:
     """By which counts are to be divided to be those of a second: 1 where BUNIT says so, or nothing; None where EXPTIME lacks."""
-    unit = str(header.get("BUNIT", "")).replace(" ", "").lower()
-    per_second = not unit or unit == "cps" or unit.endswith(("/s", "/sec", "/second", "s-1", "s^-1", "s**-1"))
-    return 1.0 if per_second else positive(header, "EXPTIME", "TEXPTIME")
+    unit = plain_unit(header)
+    return 1.0 if not unit or unit.endswith(PER_SECOND) else positive(header, "EXPTIME", "TEXPTIME")
 
 
 def number(header: fits.Header, key: str) -> float | None:
@@ -236,8 +275,9 @@ def positive(header: fits.Header, *keys: str) -> float | None:
     return next((value for value in values if value is not None and value > 0), None)
 
 
-def known(headers: dict[str, fits.Header], find) -> dict[str, float]:
-    found = {band: find(header) for band, header in headers.items()}
+def known(sources: dict, find) -> dict[str, float]:
+    """band -> what ``find`` says of each band's header or plane, where it says something."""
+    found = {band: find(source) for band, source in sources.items()}
     return {band: value for band, value in found.items() if value is not None}
 
 

@@ -23,6 +23,7 @@ from .threads import spread
 
 MESH = 256  # pixels a mesh cell, at least; DESIGN.md, "Stretch"
 SAMPLE = 3  # every third pixel along both axes is enough for sky and noise
+MOST_NOISE = 1e18  # a pixel, in the image's unit
 MOST_SAMPLED = 64_000_000  # of larger frames fewer pixels are taken
 ENOUGH = 1_000_000  # pixels for the sky and noise of a frame as a whole
 STRIP = 32  # rows that are stretched at once: what lies between counts and RGB stays in the processor's cache
@@ -188,17 +189,30 @@ def sky_and_noise(pixels: np.ndarray) -> tuple[float, float]:
         if high - low == len(kept) or sigma == 0:
             break
         kept = kept[low:high]
-    mean, middle = kept.mean(), _sorted_median(kept)
+    mean, middle = kept.mean(), _grouped_median(kept)
     mode = 2.5 * middle - 1.5 * mean if abs(mean - middle) < 0.3 * kept.std() else middle
     below = kept[kept < mode]
     # Coarse integers put many pixels exactly at the median: half a distribution is ill defined there.
-    coarse = np.mean(kept == middle) > 0.05
+    coarse = np.mean(kept == _sorted_median(kept)) > 0.05
     noise = kept.std() if coarse or len(below) <= 10 else np.sqrt(np.mean((below - mode) ** 2))
     return float(mode), float(noise)
 
 
 def _sorted_median(values: np.ndarray) -> float:
     return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
+
+
+def _grouped_median(values: np.ndarray) -> float:
+    """The median of sorted values that may be rounded: those equal to it lie evenly between the middles to the next ones.
+
+    Rounded to integers, the plain median is off by up to half a count, and the mode by more.
+    """
+    median, n = _sorted_median(values), len(values)
+    first, end = np.searchsorted(values, median), np.searchsorted(values, median, side="right")
+    if end - first < 2 or first == 0 or end == n:
+        return median
+    low, high = (values[first - 1] + median) / 2, (median + values[end]) / 2
+    return low + (high - low) * (n / 2 - first) / (end - first)
 
 
 def _big_sources(counts, sky, noise, step, shape) -> np.ndarray:
@@ -269,6 +283,9 @@ def backgrounds(frame: Frame, threads: int = 1) -> dict[str, Background]:
 
 def background_of_band(frame: Frame, band: str) -> Background:
     found = estimate_background(frame.counts[band])
+    if not 1 / MOST_NOISE < (noise := np.median(found.noise_mesh)) < MOST_NOISE:
+        limits = f"between {1 / MOST_NOISE:g} and {MOST_NOISE:g}, so that 32-bit numbers hold its square"
+        raise InputError(f"noise of {noise:g} a pixel in {band}, must be {limits}; multiply the image by a power of ten")
     if band not in frame.native:
         return found
     native = estimate_background(frame.native[band])

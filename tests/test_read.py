@@ -119,6 +119,34 @@ def test_what_a_primary_header_says_of_all_images_holds_for_an_extension(tmp_pat
         assert frame.gain.get(band) == gain
 
 
+@pytest.mark.parametrize(
+    "cards, expected",
+    [
+        ({"GAIN": 2.0}, 2.0),
+        ({"GAIN": 2.0, "BUNIT": "ADU"}, 2.0),
+        ({"GAIN": 2.0, "BUNIT": "adu/s", "EXPTIME": 600.0}, 1200.0),
+        ({"GAIN": 2.0, "BUNIT": "counts s-1"}, None),
+        ({"GAIN": 2.0, "BUNIT": "electron"}, 1.0),
+        ({"BUNIT": "ELECTRONS/S", "EXPTIME": 600.0}, 600.0),
+        ({"GAIN": 2.0, "BUNIT": "cps", "EXPTIME": 10.0}, 20.0),
+        ({"GAIN": 0.1, "BUNIT": "MJy/sr"}, None),  # of noise 1: a tenth of an electron a pixel
+        ({"GAIN": 900.0, "BUNIT": "nanomaggy"}, 900.0),
+        ({}, None),
+    ],
+)
+def test_gain_is_of_the_images_unit(tmp_path, cards, expected):
+    fits.writeto(tmp_path / "a.fits", counts(), fits.Header(cards))
+    assert read(tmp_path / "a.fits").gain.get("image") == expected
+
+
+def test_cores_at_the_headers_saturation_are_no_fill(tmp_path):
+    image = counts((200, 200))
+    image[50:80, 50:80] = 60.0
+    fits.writeto(tmp_path / "a.fits", image)
+    fits.writeto(tmp_path / "b.fits", image, fits.Header({"SATURATE": 60.0}))
+    assert read(tmp_path / "a.fits").bad["image"][60, 60] and not read(tmp_path / "b.fits").bad["image"].any()
+
+
 def test_relative_weights_are_not_taken_for_inverse_variances(tmp_path):
     fits.writeto(tmp_path / "a.fits", counts())
     fits.writeto(tmp_path / "w.fits", np.full((40, 50), 7, np.float32))

@@ -6,7 +6,17 @@ from astropy.visualization import make_lupton_rgb
 
 from astroyolo_cli import stretch
 from astroyolo_cli.errors import InputError
-from astroyolo_cli.stretch import Background, Stretch, block_means, estimate_background, lupton_rgb, sky_and_noise, three_channels
+from astroyolo_cli.stretch import (
+    Background,
+    Stretch,
+    backgrounds,
+    block_means,
+    estimate_background,
+    lupton_rgb,
+    sky_and_noise,
+    three_channels,
+)
+from conftest import make_frame
 
 
 def crowded(shape=(600, 700), sky=40.0, noise=3.0, n=300, seed=0):
@@ -71,6 +81,22 @@ def test_the_rgb_does_not_change_with_unit_and_zero_level(a, b):
 def test_noise_of_quantised_counts():
     image = np.round(np.random.default_rng(0).normal(10, 0.6, (300, 300))).astype(np.float32)
     assert estimate_background(image).noise.mean() == pytest.approx(image.std(), rel=0.2)
+
+
+@pytest.mark.parametrize("noise", [1.5, 2.0, 5.0, 20.0])
+def test_rounded_counts_have_the_sky_of_those_that_are_not(noise):
+    rng = np.random.default_rng(1)
+    for sky in (100.0, 100.2, 100.4, 100.5, 100.6, 100.9):
+        pixels = np.concatenate([rng.normal(sky, noise, 60_000), sky + rng.exponential(10 * noise, 3000)])
+        exact, rounded = (sky_and_noise(p) for p in (pixels, np.round(pixels)))
+        assert rounded[0] == pytest.approx(exact[0], abs=0.03 * noise + 0.02)
+        assert rounded[1] == pytest.approx(exact[1], rel=0.07)
+
+
+def test_noise_that_32_bits_cannot_square_is_refused():
+    image = np.random.default_rng(0).normal(0, 1e-25, (100, 100)).astype(np.float32)
+    with pytest.raises(InputError, match="multiply the image by a power of ten"):
+        backgrounds(make_frame({"r": image}))
 
 
 def test_sky_of_pure_noise_is_unbiased():
