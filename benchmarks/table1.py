@@ -111,16 +111,21 @@ def trained(name: str, sg: Path, ds: Path, output: Path, images: int, size: str,
 
 def run(folder: Path, scheme: str, images: int, sg: Path, ds: Path, output: Path, size: str, seed: int, teachers=()) -> Path:
     weights = folder / "last.safetensors"
-    an_epoch = SAMPLES if scheme.endswith("-only") else 2 * SAMPLES
-    settings = Settings(
-        (str(sg),), str(ds), scheme=scheme, size=size, epochs=max(images // an_epoch, 1), samples=SAMPLES, seed=seed, teachers=teachers
-    )
+    epochs, samples = length_of(scheme, images)
+    settings = Settings((str(sg),), str(ds), scheme=scheme, size=size, epochs=epochs, samples=samples, seed=seed, teachers=teachers)
     if not (folder / "done").exists():
-        click.echo(f"{folder.name}: {settings.epochs} epochs of {an_epoch} images", err=True)
+        click.echo(f"{folder.name}: {epochs} epochs, {images} images", err=True)
         resume, watch = (folder / "checkpoint.pt").exists(), Lines(lambda line: click.echo(line, err=True))
         train(settings, folder, resume=resume, cache=output / "cache", watch=watch)
         (folder / "done").touch()
     return weights
+
+
+def length_of(scheme: str, images: int) -> tuple[int, int]:
+    """Epochs, and images of each set in one; of a scheme in two stages an even number, so that each has half of the images."""
+    stages = len(SCHEMES[scheme].stages)
+    sets = 1 if scheme.endswith("-only") else 2
+    return max(images // (sets * SAMPLES), 1) * stages, SAMPLES // stages
 
 
 def score(weights: Path, fields: Path, cutouts: Path) -> dict:

@@ -128,6 +128,15 @@ def test_the_scheme_decides_what_is_looked_at(sg, ds):
     assert any("D_sg: 6 fields" in line for line in report.lines)
 
 
+def test_a_class_that_is_held_out_whole_is_a_problem(ds):
+    for path in (ds / "disk").iterdir():
+        if not held_out(path.stem):
+            path.unlink()
+    result = check("--ds", ds, "--scheme", "ds-only")
+    assert result.exit_code == 1 and f"problem: {ds}: 1 disk galaxies, all held out" in result.stdout
+    assert "held out: 3 cutouts, 28 for training" in result.stdout
+
+
 def test_an_empty_folder_is_a_problem(tmp_path):
     (tmp_path / "empty").mkdir()
     result = check("--sg", tmp_path / "empty", "--ds", tmp_path / "empty")

@@ -376,6 +376,49 @@ def test_our_catalogs_one_file_for_all_fields(tmp_path):
     assert by_field["set_1"].p_galaxy.tolist() == [1] and by_field["set_0"].boxes.tolist() == [[1, 1, 3, 3]]
 
 
+def test_files_of_several_fields_are_not_taken_for_those_of_the_only_one(tmp_path):
+    """As with --limit 1: the last file was taken."""
+    for i in range(3):
+        (tmp_path / f"set_{i}.csv").write_text(f"x,y\n{i},{i}\n")
+    found = catalogs.by_field(str(tmp_path / "set_*.csv"), ["set_0"])[1]
+    assert list(found) == ["set_0"] and found["set_0"].xy.tolist() == [[0, 0]]
+    with pytest.raises(InputError, match="no catalog for set_0"):
+        catalogs.by_field(str(tmp_path / "set_2.csv"), ["set_0"])
+    assert len(catalogs.by_field(str(tmp_path / "set_2.csv"), ["a_r"])[1]["a_r"]) == 1
+    for i in range(2):
+        (tmp_path / f"mine{i}.csv").write_text("x,y\n1,1\n")
+    with pytest.raises(InputError, match="mine0.csv: its name does not say"):
+        catalogs.by_field(str(tmp_path / "mine*.csv"), ["a_r"])
+
+
+def test_two_catalogs_of_a_field_are_refused(tmp_path):
+    for name in ("set_0.csv", "set_0.ecsv"):
+        Table({"x": [1.0], "y": [2.0]}).write(tmp_path / name)
+    with pytest.raises(InputError, match="set_0.ecsv: another catalog for set_0"):
+        catalogs.by_field(str(tmp_path / "set_0.*"), ["set_0", "set_1"])
+
+
+def test_files_with_a_column_of_fields_are_joined(tmp_path):
+    """Parts of a night: each has rows of some fields, and one field's rows lie in two."""
+    parts = [(["set_0", "set_1"], [1.0, 2]), (["set_1", "set_2"], [3.0, 4]), (["set_9"], [5.0])]
+    for number, (names, x) in enumerate(parts):
+        Table({"field": names, "x": x, "y": x}).write(tmp_path / f"part{number}.csv")
+    _, by_field = catalogs.by_field(str(tmp_path / "part*.csv"), [f"set_{i}" for i in range(4)])
+    assert [found.xy[:, 0].tolist() for found in by_field.values()] == [[1], [2, 3], [4], []]
+
+
+@pytest.mark.parametrize("given", [["a/mine.csv", "b/mine.csv"], ["a/nano.csv"], ["x=a/mine.csv", "x=b/mine.csv"]])
+def test_tools_of_the_same_name_are_refused(tmp_path, network, given):
+    write_set(tmp_path / "sg" / "set_0", [(30, 40), (90, 60)], ["star", "galaxy"])
+    for folder, name in (("a", "mine"), ("b", "mine"), ("a", "nano")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.csv").write_text("x,y\n30,40\n")
+    given = [option.replace("=", f"={tmp_path}/") if "=" in option else f"{tmp_path}/{option}" for option in given]
+    result = evaluate("--sg", tmp_path / "sg", *(word for option in given for word in ("--catalog", option)), "-o", tmp_path / "report")
+    assert isinstance(result.exception, InputError) and "write NAME=FILES" in str(result.exception)
+    assert "\n" not in str(result.exception) and not (tmp_path / "report").exists()
+
+
 def test_our_own_written_catalog_is_read_back(tmp_path):
     from astroyolo_cli.pipeline import DetectSettings, detect
     from astroyolo_cli.write import write

@@ -1,6 +1,8 @@
 """Training: readers, batches, one tile overfitted, and a run that goes on where it stopped."""
 
 import csv
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from astroyolo_cli.stretch import Stretch
 from astroyolo_cli.train.augment import Chances, field_sample, turn
 from astroyolo_cli.train.batches import Data, batches, collate, groups_of_phase, kinds_of_phase, with_pictures
 from astroyolo_cli.train.canvases import canvas_sample
-from astroyolo_cli.train.cutouts import Cutouts, central_box
+from astroyolo_cli.train.cutouts import Cutouts, central_box, centre_of_picture
 from astroyolo_cli.train.fields import Fields
 from astroyolo_cli.train.formats_sets import mask_box
 from astroyolo_cli.train.loop import train
@@ -178,6 +180,24 @@ def test_without_a_central_source_the_box_is_the_middle_half():
     assert central_box(np.full((3, 256, 256), 9, np.uint8)).tolist() == [63.5, 63.5, 191.5, 191.5]
 
 
+@pytest.mark.parametrize("side", [40, 300])
+def test_cutouts_of_16_bits_are_scaled_as_classify_does(tmp_path, side):
+    """Pillow's own way to RGB is white above 255 of 65,535."""
+    grey = np.linspace(0, 65535, side * side).reshape(side, side).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.fromarray((grey / 257).round().astype(np.uint8)).save(tmp_path / "plain.png")
+    (deep, _), (plain, _) = (centre_of_picture(tmp_path / f"{name}.png") for name in ("deep", "plain"))
+    np.testing.assert_array_equal(deep, plain)
+    assert plain.dtype == np.uint8 and plain.min() < 60 and plain.max() > 200 and plain.std() > 30
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_cutouts_of_8_bits_are_as_pillow_has_them(tmp_path, mode):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)).convert(mode)
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(centre_of_picture(tmp_path / "a.png")[0], np.asarray(picture.convert("RGB")).transpose(2, 0, 1))
+
+
 def test_canvases_hold_each_galaxy_in_its_box(tmp_path, ds):
     cutouts = Cutouts(ds, tmp_path / "cache")
     sample = canvas_sample(lambda rng: cutouts[rng.integers(len(cutouts))], Stretch(), np.random.default_rng(2))
@@ -216,9 +236,30 @@ def test_schemes_of_both_sets_see_equally_many_images():
     assert images_of("sequential", 10) == images_of("iterative", 10) == images_of("alternating", 10) == (10, 10)
 
 
-def test_sequential_changes_the_set_once():
-    kinds = [SCHEMES["sequential"].phases(epoch, 7)[0].sg > 0 for epoch in range(7)]
-    assert kinds == [True] * 4 + [False] * 3
+@pytest.mark.parametrize("epochs, first", [(2, 1), (3, 2), (4, 2), (5, 3), (7, 4), (9, 5)])
+def test_sequential_changes_the_set_once_and_learns_fields_for_at_least_half(epochs, first):
+    kinds = [SCHEMES["sequential"].phases(epoch, epochs)[0].sg > 0 for epoch in range(epochs)]
+    assert kinds == [True] * first + [False] * (epochs - first)
+
+
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_a_mistyped_scheme_is_wrong_usage_and_leaves_no_folder(tmp_path, sg, more):
+    result = CliRunner().invoke(cli, ["train", f"--sg={sg}", "--scheme", "foo", "-o", str(tmp_path / "run"), *more])
+    assert result.exit_code == 2 and all(name in result.output for name in SCHEMES)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_rows_of_table_1_see_equally_many_images(monkeypatch, scheme):
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("table1", Path(__file__).parents[1] / "benchmarks" / "table1.py")
+    table1 = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "table1", table1)  # dataclasses look their module up
+    spec.loader.exec_module(table1)
+    epochs, samples = table1.length_of(scheme, 10_000)
+    fields, cutouts = (samples * part for part in images_of(scheme, epochs))
+    assert fields + cutouts == 10_000 and (scheme != "sequential" or fields == cutouts)
 
 
 def test_frozen_backbone_and_neck_keep_weights_and_statistics(tmp_path, ds):

@@ -14,7 +14,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--ds", type=FOLDER, help="Pictures of one galaxy each, in any layout that train reads.")
 @click.option(
     "--catalog", "catalogs", multiple=True, metavar="[NAME=]FILES",
-    help="Catalogs of another tool for the fields of --sg: a file a field (set_N in its path), or one file with a column field. "
+    help="Catalogs of another tool for the fields of --sg: a file a field (set_N in its path), or files with a column field. "
     "AstroYOLO's, SExtractor's (ASCII_HEAD, FITS_LDAC) or Astro R-CNN's output_N.fits. Can be given several times.",
 )  # fmt: skip
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for report.html, scores.json and the figures.")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..model.sizes import SIZES
+from ..train.schemes import SCHEMES
 from .options import DEVICE
 
 AUGMENTATIONS = ("depth", "one_band", "two_bands", "stretch", "gradient", "zoom", "blur", "injection", "mixup")
@@ -70,7 +71,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--check", is_flag=True, help="Read the data, say what they are, and stop; exit 1 if they cannot be trained on.")
 @click.option("-o", "--output", "run", type=click.Path(path_type=Path), help="Folder for weights, results.csv and checkpoint.")
-@click.option("--scheme", default="iterative", show_default=True, help="sequential, alternating, iterative, joint, sg-only or ds-only.")
+@click.option("--scheme", default="iterative", show_default=True, type=click.Choice(list(SCHEMES)), help="How the two sets take turns.")
 @click.option(
     "--size", default="nano", show_default=True, type=click.Choice(list(SIZES)),
     help="Of the network; a file of --weights keeps its own, but NAME-p2 adds to a NAME the level of stride 4.",

@@ -17,6 +17,7 @@ from ..files import BROKEN_FILE
 
 TEXT = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable"}
 EDGES = ("xmin", "ymin", "xmax", "ymax")
+COLUMNS = ("xy", "boxes", "score", "p_galaxy", "snr", "mag")  # of Found, a row a source
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,20 @@ class Found:
         return len(self.xy)
 
     def take(self, rows: np.ndarray) -> Found:
-        return Found(*(getattr(self, name)[rows] for name in ("xy", "boxes", "score", "p_galaxy", "snr", "mag")), self.probable)
+        return Found(*(getattr(self, name)[rows] for name in COLUMNS), self.probable)
+
+    @classmethod
+    def joined(cls, parts: list[Found]) -> Found:
+        """All rows of several; what is a rank in one of them is one in all."""
+        columns = (np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS)
+        return cls(*columns, all(part.probable for part in parts))
 
 
 def by_field(given: str, fields: list[str]) -> tuple[str, dict[str, Found]]:
     """What ``--catalog`` names: the tool's name, and field -> its catalog.
 
     Args:
-        given: ``NAME=PATTERN`` or ``PATTERN``, of one file a field, or of one file with a ``field`` column.
+        given: ``NAME=PATTERN`` or ``PATTERN``, of one file a field, or of files with a ``field`` column, whose rows are joined.
         fields: the names of the true fields.
 
     Raises:
@@ -59,12 +66,27 @@ def by_field(given: str, fields: list[str]) -> tuple[str, dict[str, Found]]:
     """
     name, pattern = split_name(given)
     files = files_of(pattern)
-    catalogs = {}
+    parts = {field: [] for field in fields}
     for path in files:
-        catalogs |= catalogs_of_file(path, fields)
-    if missing := [field for field in fields if field not in catalogs]:
+        add_file(parts, path, is_alone=len(files) == 1)
+    if missing := [field for field in fields if not parts[field]]:
         raise InputError(f"{pattern}: no catalog for {missing[0]} ({len(missing)} of {len(fields)} fields); every field needs one")
-    return name or files[0].stem, catalogs
+    return name or files[0].stem, {field: Found.joined(found) for field, found in parts.items()}
+
+
+def named_tools(given: tuple[str, ...], fields: list[str], taken: list[str]) -> dict[str, dict[str, Found]]:
+    """Name -> field -> catalog, of all that ``--catalog`` names.
+
+    Raises:
+        InputError: as ``by_field``, and where a name is given twice or ``taken``.
+    """
+    tools = {}
+    for option in given:
+        name, catalogs = by_field(option, fields)
+        if name in tools or name in taken:
+            raise InputError(f"--catalog {option}: {name!r} is the name of other catalogs or of the weights; write NAME=FILES, a new name")
+        tools[name] = catalogs
+    return tools
 
 
 def split_name(given: str) -> tuple[str, str]:
@@ -83,14 +105,17 @@ def files_of(pattern: str) -> list[Path]:
     return files
 
 
-def catalogs_of_file(path: Path, fields: list[str]) -> dict[str, Found]:
-    """Field -> catalog, of one file; of fields that are not asked for nothing."""
+def add_file(parts: dict[str, list[Found]], path: Path, is_alone: bool) -> None:
+    """Add what one file holds to the field's parts; of fields that are not asked for nothing."""
     table = read_catalog(path)
     if isinstance(table, Table) and "field" in table.colnames:
         names = np.char.strip(np.asarray(table["field"], str))
-        return {field: plain_found(table[names == field], path) for field in fields}
-    field = field_of(path, fields)
-    return {field: plain_found(table, path)} if field else {}
+        for field, found in parts.items():
+            found.append(plain_found(table[names == field], path))
+    elif field := field_of(path, list(parts), is_alone):
+        if parts[field]:
+            raise InputError(f"{path}: another catalog for {field}, which must have one; name fewer files, or add a column named field")
+        parts[field].append(plain_found(table, path))
 
 
 def plain_found(table: Table | Found, path: Path) -> Found:
@@ -101,15 +126,20 @@ def plain_found(table: Table | Found, path: Path) -> Found:
         raise InputError(f"{path}: not numbers where they should be ({error}); correct the catalog") from error
 
 
-def field_of(path: Path, fields: list[str]) -> str | None:
-    """The field that a path is about: set_7.csv, set_7/any.cat and Astro R-CNN's output_7.fits are about set_7."""
-    if len(fields) == 1:
-        return fields[0]
+def field_of(path: Path, fields: list[str], is_alone: bool) -> str | None:
+    """The field that a path is about: set_7.csv, set_7/any.cat and Astro R-CNN's output_7.fits are about set_7.
+
+    A file that is alone is about the only field, unless their names say otherwise.
+    """
     numbers = re.findall(r"(?:set|output)_(\d+)(?!\d)", str(path))
-    if not numbers:
+    named = f"set_{numbers[-1]}" if numbers else None
+    if named in fields:
+        return named
+    if is_alone and len(fields) == 1 and not (named and fields[0].startswith("set_")):
+        return fields[0]
+    if named is None:
         raise InputError(f"{path}: its name does not say of which field it is; call it set_N with its ending, or add a column named field")
-    field = f"set_{numbers[-1]}"
-    return field if field in fields else None
+    return None
 
 
 def read_catalog(path: Path) -> Table | Found:

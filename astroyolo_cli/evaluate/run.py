@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import __version__
 from .average_precision import IOUS, MAX_DETS, coco_evaluator
-from .catalogs import by_field
+from .catalogs import named_tools
 from .fields import LOWEST, network_catalogs, score_fields
 from .plots import new_figure
 from .truth import true_fields
@@ -32,7 +32,7 @@ def evaluate(
         coco_evaluator()
         fields = true_fields(sg, tell)[:limit]
         truths = [field.read_truth() for field in fields]
-        tools = dict(by_field(given, [truth.name for truth in truths]) for given in catalogs)
+        tools = named_tools(catalogs, [truth.name for truth in truths], taken=[Path(weights).stem] if opened else [])
         if opened:
             found = network_catalogs(fields, opened, network_settings(tile, overlap, max_det, views), track("fields", len(fields)))
             tools = {Path(weights).stem: found} | tools

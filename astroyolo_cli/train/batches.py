@@ -33,6 +33,7 @@ class Data:
         soft: votes are soft labels.
         chances: of augmentations of fields.
         native: cutouts are shown at the survey's own pixel scale.
+        also_trained: of held-out data, which of "fields" and "cutouts" are trained on as well, too few to hold any out.
     """
 
     fields: Fields | None
@@ -43,6 +44,7 @@ class Data:
     soft: bool = False
     chances: Chances = USUAL
     native: bool = False
+    also_trained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def make_sample(data: Data, is_field: bool, key: tuple[int, ...]) -> Sample:
 
 
 def balanced_cutout(data: Data, rng: np.random.Generator):
-    """Smooth and disk with equal chances, whatever the set's proportions."""
+    """Smooth and disk with equal chances, whatever the set's proportions; the rows must hold both (``Cutouts.check_classes``)."""
     wanted = rng.integers(2)
     while True:
         cutout = data.cutouts[data.cutout_rows[rng.integers(len(data.cutout_rows))]]

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .cutouts import CLASSES, centre_of_picture, labelled_images
+from .cutouts import CLASSES, centre_of_picture, check_both_trained, labelled_images
 from .fields import decode, field_entries
-from .samples import Sources, some_of, split
+from .samples import Sources, none_held_out, some_of, split
 from .schemes import scheme_named
 
 TINY = 2.0  # pixels: a box with a shorter side is hardly a source
@@ -104,6 +104,10 @@ def check_cutouts(root: Path, vote_threshold: float, report: Report) -> None:
     except InputError as error:
         report.problems.append(str(error))
         return
+    try:
+        check_both_trained(root, np.array([image.label == 1 for image in images]), [image.path.stem for image in images])
+    except InputError as error:
+        report.problems.append(str(error))
     with ThreadPoolExecutor(THREADS) as pool:
         found = list(pool.map(digest_or_problem, [image.path for image in images]))
     report.problems += [problem for problem in found if isinstance(problem, str)]
@@ -135,7 +139,7 @@ def balance(labels: np.ndarray, names: tuple[str, str]) -> str:
 def lines_of_split(looks: list[Look], what: str) -> list[str]:
     """How many images are held out, and which of them are trained on as well."""
     training, validation = split([look.name for look in looks])
-    if set(training) & set(validation):
+    if none_held_out(training, validation):
         return [f"  held out: none, {len(looks)} {what} are too few; validation uses those that are trained on"]
     twins = duplicates([looks[i] for i in training], [looks[i] for i in validation])
     lines = [f"  held out: {len(validation)} {what}, {len(training)} for training"]

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..pictures import plain_mode, scaled
 from ..whole import written_whole
 from .formats_votes import PICTURES, RADII, VOTE_THRESHOLD, Labelled, voted_images
 from .processes import each_done
 from .samples import Cutout, is_fresh, name_hash, split
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3  # 3: 16-bit pictures are scaled, not cut at 255
 CUTOUT = 256  # pixels around the centre that are kept of a cutout
 GZ_SIDE = 424  # pixels of the pictures of Galaxy Zoo, for which the native scale is stated
 CLASSES = ("smooth", "disk")
@@ -40,6 +41,7 @@ class Cutouts:
         workers: int = 0,
     ):
         images = labelled_images(root, vote_threshold, tell)
+        self._root = root
         self._names = [image.path.stem for image in images]
         self._p_disk = np.array([image.p_disk for image in images], np.float32)
         self._native = np.array([image.native for image in images], np.float32)
@@ -63,6 +65,10 @@ class Cutouts:
     def split(self) -> tuple[list[int], list[int]]:
         """Indices for training and for validation, by object."""
         return split(self._names)
+
+    def check_classes(self) -> None:
+        """Raises InputError where none of one of the classes is for training."""
+        check_both_trained(self._root, self._p_disk > 0.5, self._names)
 
     def check_native(self) -> None:
         """Raises InputError where some galaxies' own scale is unknown."""
@@ -102,6 +108,18 @@ def sorted_images(root: Path) -> list[Labelled]:
     return images
 
 
+def check_both_trained(root: Path, is_disk: np.ndarray, names: list[str]) -> None:
+    """Raises InputError where all galaxies of a class, (n,) bool, are held out by their names: training draws from both."""
+    trained = np.asarray(is_disk, bool)[split(names)[0]]
+    for wanted, name in enumerate(CLASSES):
+        if not (trained == wanted).any():
+            count = int((np.asarray(is_disk) == wanted).sum())
+            raise InputError(
+                f"{root}: {count} {name} galaxies, all held out by their names, and training needs both classes; add {name} galaxies, "
+                "or rename the files of some"
+            )
+
+
 def cache_cutouts(paths: list[Path], stem: Path, workers: int = 0) -> None:
     """Decode the images; boxes are written last, so that a cut-short cache is made again.
 
@@ -130,7 +148,7 @@ def centre_of_picture(path: Path) -> tuple[np.ndarray, int]:
 
     try:
         with Image.open(path) as image:
-            image, side = image.convert("RGB"), min(image.size)
+            image, side = in_colour(image, path), min(image.size)
             if side < CUTOUT:
                 scale = CUTOUT / side
                 image = image.resize([max(CUTOUT, round(n * scale)) for n in image.size], Image.Resampling.BICUBIC)
@@ -138,6 +156,16 @@ def centre_of_picture(path: Path) -> tuple[np.ndarray, int]:
             return np.asarray(image.crop((left, top, left + CUTOUT, top + CUTOUT))).transpose(2, 0, 1), side
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow has several words for broken
         raise InputError(f"{path}: not a readable image ({error}); remove it or fetch it again") from error
+
+
+def in_colour(image, path: Path):
+    """RGB of 8 bits; grey of 16 bits is scaled as ``classify`` does, where Pillow's own way is white above 255."""
+    from PIL import Image
+
+    plain = plain_mode(image)
+    if plain.mode not in ("L", "RGB"):
+        plain = Image.fromarray((255 * scaled(np.asarray(plain), path).clip(0, 1)).round().astype(np.uint8))
+    return plain.convert("RGB")
 
 
 def linear_light(rgb: np.ndarray, q: float = 8.0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ..model.decoding import detections_of_images, probability
 from .augment import field_sample
 from .batches import Data
 from .calibrate import CANVASES, ModelEngine, held_out_canvas, judge_canvas
-from .samples import Sample
+from .samples import Sample, evenly
 
 MOST_FIELDS = 24
 LOWEST = 0.02  # score down to which detections are looked at
@@ -47,11 +48,16 @@ def detection_scores(model, data: Data) -> dict[str, float]:
 
 @torch.no_grad()
 def judged_fields(engine: ModelEngine, data: Data) -> list[tuple[Truth, Found]]:
-    """Truth and detections of up to 24 held-out fields, unaugmented."""
+    """Truth and detections of up to 24 fields from all over the held-out rows, unaugmented.
+
+    Each has a name of its own: fields of several folders can share theirs, and are told apart by their rows.
+    """
     if not data.fields:
         return []
-    samples = [field_sample(data.fields[i], data.stretch, None) for i in data.field_rows[:MOST_FIELDS]]
-    return [(truth_of(sample), found_in(engine, sample)) for sample in samples]
+    rows = evenly(data.field_rows, MOST_FIELDS)
+    samples = [field_sample(data.fields[row], data.stretch, None) for row in rows]
+    truths = [replace(truth_of(sample), name=f"{sample.names[0]} ({row})") for row, sample in zip(rows, samples)]
+    return [(truth, found_in(engine, sample)) for truth, sample in zip(truths, samples)]
 
 
 def truth_of(sample: Sample) -> Truth:
@@ -72,7 +78,7 @@ def found_in(engine: ModelEngine, sample: Sample) -> Found:
 def report_on_held_out(model, card: Card, data: Data, folder: Path) -> None:
     """The evaluation's page, figures and numbers, of the held-out part."""
     rng = np.random.default_rng(0)
-    about = {"data": "the part held out from training"} | made_of(data)
+    about = {"data": judged_on(data)} | made_of(data)
     scores = {"schema": 1, "version": __version__, "settings": {"min_score": MIN_SCORE, "radius": RADIUS}, "about": about}
     if pairs := judged_fields(ModelEngine(model, card), data):
         truths, found = zip(*pairs)
@@ -82,6 +88,23 @@ def report_on_held_out(model, card: Card, data: Data, folder: Path) -> None:
         p = np.concatenate([probability(part.logits, card.calibration["smooth_disk"]) for part in parts])
         scores["cutouts"] = {"network": class_scores(p, np.concatenate([part.truth for part in parts]), rng)}
     write_report(scores, folder)
+
+
+def judged_on(data: Data) -> str:
+    """What the held-out rows are, in words: of small sets the training data itself."""
+    few = " and ".join(data.also_trained)
+    if not few:
+        return "the part held out from training"
+    if len(data.also_trained) == sum(bool(part) for part in (data.fields, data.cutouts)):
+        return f"the training data itself: too few {few} to hold any out"
+    return f"the part held out from training, but too few {few} to hold any out: of these the training data itself"
+
+
+def scores_of_card(validated: dict[str, float], data: Data) -> dict[str, float]:
+    """The accuracies that weights may state: those on rows that were held out."""
+    held_out = [part for part in ("fields", "cutouts") if getattr(data, part) and part not in data.also_trained]
+    stated = {"fields": "star_galaxy_accuracy", "cutouts": "smooth_disk_accuracy"}
+    return {name: value for name, value in validated.items() if name in [stated[part] for part in held_out]}
 
 
 def made_of(data: Data) -> dict[str, str]:

@@ -27,7 +27,7 @@ from .batches import Batch, Data, batches, groups_of_phase, with_pictures
 from .calibrate import calibrate
 from .cutouts import Cutouts
 from .fields import Fields
-from .heldout import can_judge, detection_scores, report_on_held_out
+from .heldout import can_judge, detection_scores, judged_on, report_on_held_out, scores_of_card
 from .optimise import (
     PRECISIONS,
     WARM_UP,
@@ -43,6 +43,7 @@ from .optimise import (
 )
 from .pictures import draw_curves, draw_first_batch
 from .ranks import Ranks
+from .samples import none_held_out
 from .schemes import Phase, Scheme, scheme_named
 from .state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
 from .teachers import Teachers
@@ -62,6 +63,7 @@ class Run:
         opened: of ``time.monotonic()``; so many seconds in the past as the run has been going on.
         deadline: of ``time.monotonic()``, after which it stops and stays resumable.
         seen: whether figures and average precision can be had.
+        spent: the part of the budget of time that is spent, the same in all processes; 0 without one.
         recorded: the network for full batches, once its kernels are recorded, on a GPU.
     """
 
@@ -83,12 +85,16 @@ class Run:
     opened: float
     deadline: float
     seen: bool
+    spent: float = 0.0
     recorded: Learning | None = None
 
-    @property
-    def spent(self) -> float:
-        """The part of the budget of time that is spent; 0 without one."""
-        return (time.monotonic() - self.opened) / (3600 * self.settings.budget) if self.settings.budget else 0.0
+    def look_at_clock(self) -> None:
+        if self.settings.budget:
+            self.spent = self.ranks.leaders((time.monotonic() - self.opened) / (3600 * self.settings.budget))
+
+    def time_is_up(self) -> bool:
+        self.look_at_clock()
+        return self.spent > 1 or self.ranks.any(time.monotonic() > self.deadline)
 
     @property
     def total(self) -> int:
@@ -124,7 +130,7 @@ def train(
         run = open_run(settings, folder, start, resume, cache or folder / "cache", watch)
         if run.ranks.leads:
             save_settings(run.settings, folder)
-        while run.progress.epoch < settings.epochs and not run.ranks.any(time.monotonic() > run.deadline or run.spent > 1):
+        while run.progress.epoch < settings.epochs and not run.time_is_up():
             if settings.patience and run.progress.since_best >= settings.patience:
                 watch.line(f"no better for {run.progress.since_best} epochs: stopping early")
                 break
@@ -195,16 +201,27 @@ def open_data(settings: Settings, scheme: Scheme, cache: Path, tell) -> tuple[Da
     for name, needed in (("sg", scheme.needs_sg), ("ds", scheme.needs_ds)):
         if needed and not getattr(settings, name):
             raise AstroYOLOError(f"scheme {settings.scheme!r} learns from --{name}, which is not given; name its folder")
+    scheme.check_epochs(settings.epochs)
     tell("reading the data sets (the first time decodes them)")
     fields = Fields([Path(folder) for folder in settings.sg], cache, tell, settings.workers) if scheme.needs_sg else None
     cutouts = Cutouts(Path(settings.ds), cache, settings.vote_threshold, tell, settings.workers) if scheme.needs_ds else None
     sg, ds = (part.split() if part else ([], []) for part in (fields, cutouts))
-    tell(f"D_sg {len(sg[0])} fields for training, {len(sg[1])} held out; D_ds {len(ds[0])} cutouts and {len(ds[1])}")
+    if cutouts:
+        cutouts.check_classes()
     if cutouts and settings.native_scale:
         cutouts.check_native()
+    tell(f"D_sg: {line_of_split('fields', *sg)}; D_ds: {line_of_split('cutouts', *ds)}")
     chances = Chances(**settings.augment)
     training = Data(fields, cutouts, sg[0], ds[0], Stretch(), settings.soft_votes, chances, settings.native_scale)
-    return training, Data(fields, cutouts, sg[1], ds[1], Stretch())
+    also_trained = tuple(name for name, part in (("fields", sg), ("cutouts", ds)) if none_held_out(*part))
+    return training, Data(fields, cutouts, sg[1], ds[1], Stretch(), also_trained=also_trained)
+
+
+def line_of_split(what: str, training: list[int], validation: list[int]) -> str:
+    """``95 fields for training, 5 held out``."""
+    if none_held_out(training, validation):
+        return f"{len(training)} {what}, too few to hold any out: judged on the training data itself"
+    return f"{len(training)} {what} for training, {len(validation)} held out"
 
 
 def steps_of(phases: tuple[Phase, ...], settings: Settings, ranks: Ranks) -> int:
@@ -227,7 +244,7 @@ def train_one_epoch(run: Run) -> dict | None:
         if run.settings.hours and run.ranks.any(time.monotonic() > run.deadline):
             run.checkpoint()
             return None
-        if run.settings.budget and run.ranks.any(run.spent > 1):
+        if run.spent > 1:
             break
     rate = count / (time.monotonic() - began)
     return {"epoch": run.progress.epoch, "images_per_s": rate} | {name: value / max(steps, 1) for name, value in sums.items()}
@@ -249,6 +266,7 @@ def batches_of_epoch(run: Run, phases: tuple[Phase, ...]) -> Iterator[tuple[Phas
 
 def learn(run: Run, phase: Phase, batch: Batch) -> dict[str, float]:
     """One gradient step on a batch, as the scheme and the settings say."""
+    run.look_at_clock()
     batch = on_device(batch, run.settings.device)
     if run.is_plain or run.settings.keep_statistics:
         keep_statistics(run.model)
@@ -304,9 +322,9 @@ def finish_epoch(run: Run, row: dict) -> None:
 
 def finish(run: Run) -> None:
     """The calibrated weights, and the report on what was held out."""
-    run.watch.line("calibrating on what was held out")
+    run.watch.line(f"calibrating on {judged_on(run.held_out)}")
     final = average_model(run.model, run.average)
-    scores = {name: value for name, value in validate(final, run.held_out).items() if name.endswith("accuracy")}
+    scores = scores_of_card(validate(final, run.held_out), run.held_out)
     card = replace(run.card, calibration=calibrate(final, run.held_out), scores=scores)
     save(final, card, run.folder / "last.safetensors")
     if run.seen:

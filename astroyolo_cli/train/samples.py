@@ -158,6 +158,21 @@ def split(names: list[str]) -> tuple[list[int], list[int]]:
     return training or everything, validation or everything
 
 
+def none_held_out(training: list[int], validation: list[int]) -> bool:
+    """Whether the parts of ``split`` are the same rows, which are too few to hold any out."""
+    return bool(set(training) & set(validation))
+
+
+def evenly(rows: list[int], most: int) -> list[int]:
+    """At most ``most`` of the rows, spread from the first to the last, so that the last of several folders counts too.
+
+    >>> evenly([0, 1, 2, 3, 4, 5, 6], 3)
+    [0, 3, 6]
+    """
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
+    return [rows[place] for place in places]
+
+
 def name_hash(name: str) -> str:
     """A short name for a cache of what ``name`` names."""
     return hashlib.sha256(name.encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import AstroYOLOError
@@ -57,8 +58,16 @@ class Scheme:
         return any(phase.frozen for stage in self.stages for phase in stage.phases)
 
     def phases(self, epoch: int, epochs: int) -> tuple[Phase, ...]:
-        """Of epoch number ``epoch`` (from 0) of ``epochs``."""
-        return next(stage.phases for stage in self.stages if epoch < round(stage.until * epochs) or stage is self.stages[-1])
+        """Of epoch number ``epoch`` (from 0) of ``epochs``; of an odd number the first of two halves has one more."""
+        return next(stage.phases for stage in self.stages if epoch < math.ceil(stage.until * epochs) or stage is self.stages[-1])
+
+    def check_epochs(self, epochs: int) -> None:
+        """Raises AstroYOLOError where a stage would have no epoch."""
+        if epochs < len(self.stages):
+            raise AstroYOLOError(
+                f"--epochs {epochs}: must be {len(self.stages)} or more for a scheme that learns one set after the other; "
+                "raise it or name another --scheme"
+            )
 
 
 def always(*phases: Phase) -> tuple[Stage, ...]:

@@ -11,7 +11,7 @@ from ..model.network import decode, grid_of, outputs_here
 from .augment import field_sample
 from .batches import Batch, Data, collate
 from .canvases import canvas_sample
-from .samples import SIZE
+from .samples import SIZE, evenly
 
 MOST_FIELDS = 24
 CANVASES = 16
@@ -19,10 +19,10 @@ BATCH = 8
 
 
 def validation_batches(data: Data):
-    """Unaugmented fields and canvases, at most 24 and 16, from held-out rows."""
+    """Unaugmented fields and canvases, at most 24 and 16, from all over the held-out rows."""
     samples = []
     if data.fields:
-        samples += [field_sample(data.fields[i], data.stretch, None) for i in data.field_rows[:MOST_FIELDS]]
+        samples += [field_sample(data.fields[i], data.stretch, None) for i in evenly(data.field_rows, MOST_FIELDS)]
     if data.cutouts:
         rng = np.random.default_rng(0)
         order = rng.permutation(data.cutout_rows)
