@@ -170,14 +170,16 @@ def catalog_or_error(source: FieldInput, recipe: Recipe, opened: Callable):
 def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable[[dict], None]):
     """One table of all fields, with the column ``field``, and how many fields failed.
 
+    Fluxes in different units are joined without any, and a warning says so: at the end of the work it is no time to refuse.
+
     Raises:
         InputError: if all of them fail.
     """
-    from astropy.table import Column, vstack
+    from astropy.table import Column
 
     from .columns import FIELD
 
-    opened, tables, failed = opening(recipe), [], []
+    opened, tables, failed = opening(recipe), {}, []
     for source in fields:
         began = time.perf_counter()
         table, error = catalog_or_error(source, recipe, opened)
@@ -188,13 +190,28 @@ def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable
         name = Column([source.name] * len(table), name="field", dtype=f"U{max(len(source.name), 1)}", description=FIELD.meaning)
         name.meta["ucd"] = FIELD.ucd
         table.add_column(name, index=1)
-        tables.append(table)
+        tables[source.name] = table
         tell({"field": source.name, "status": "done", "rows": len(table), "seconds": time.perf_counter() - began})
     if not tables:
         raise InputError(failed[0])
-    whole = vstack(tables, metadata_conflicts="silent")
-    whole["id"] = range(1, len(whole) + 1)
-    return whole, len(failed)
+    return one_of(tables, recipe), len(failed)
+
+
+def one_of(tables: dict, recipe: Recipe):
+    """The catalogs of several fields as one, numbered anew.
+
+    Args:
+        tables: by the fields' names.
+    """
+    from astropy.table import vstack
+
+    from .joining import clear_units, common_meta, differing_units, with_rows
+
+    whole = vstack(list(with_rows(tables).values()), metadata_conflicts="silent")
+    clear_units(whole, differing_units(tables, recipe.columns), "a folder for --output keeps them, with a catalog a field")
+    whole["id"][:] = range(1, len(whole) + 1)
+    whole.meta = common_meta([table.meta for table in tables.values()])
+    return whole
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from . import __version__
 from .central import LOWEST, central_sources, turned_sources
-from .columns import FLAGS, OUTSIDE, UNSEEN, columns_named
+from .columns import OUTSIDE, UNSEEN, columns_named, meta_of_columns
 from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
@@ -190,9 +190,7 @@ def table_of(values: dict[str, np.ndarray], names: tuple[str, ...]) -> Table:
         if column.name == "id":  # the user's own may need 64 bits
             column = replace(column, dtype=values["id"].dtype.newbyteorder("=").str)
         table[column.name] = as_column(column, values[column.name], "")
-    table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
-    table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}
-    table.meta["provenance"] = {"version": __version__}
+    table.meta |= meta_of_columns() | {"provenance": {"version": __version__}}
     return table
 
 

@@ -87,6 +87,13 @@ FLAGS = {
     UNSEEN: "classify detected nothing at this place: the classes are a guess",
 }
 
+PIXEL_ORIGIN = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
+
+
+def meta_of_columns() -> dict[str, object]:
+    """What a catalog's meta says of its columns: where pixels count from, and the flags' meanings."""
+    return {"pixel_origin": PIXEL_ORIGIN, "flag_bits": {str(bit): meaning for bit, meaning in FLAGS.items()}}
+
 
 def decode_flags(flags: int) -> list[str]:
     """The meanings of the bits that are set.

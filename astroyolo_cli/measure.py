@@ -20,13 +20,13 @@ from .columns import (
     BLENDED,
     CENTROID_FAILED,
     EDGE,
-    FLAGS,
     FWHM_OUTSIDE,
     PHOTOMETRY_FAILED,
     SATURATED,
     SEAM,
     SURVEY_MASK,
     columns_for,
+    meta_of_columns,
 )
 from .detections import CLASSES, Detections, centers, overlapping_in_strips
 from .errors import AstroYOLOWarning
@@ -261,9 +261,7 @@ def as_table(frame: Frame, found: Detections, flags, shapes: Shapes, fluxes: Flu
     table = Table()
     for column in columns_for(frame.bands):  # nothing is held twice: a huge frame has a million rows
         table[column.name] = as_column(column, values.pop(column.name), frame.unit)
-    table.meta["pixel_origin"] = "x and y count from 0: the centre of the first pixel is (0, 0); FITS and DS9 count from 1"
-    table.meta["reference_band"] = frame.reference
-    table.meta["flag_bits"] = {str(bit): meaning for bit, meaning in FLAGS.items()}
+    table.meta |= meta_of_columns() | {"reference_band": frame.reference}
     return table
 
 

@@ -8,15 +8,16 @@ import numpy as np
 from astropy.table import Column as TableColumn
 from astropy.table import Table, TableMergeError, vstack
 
-from .columns import EDGE, SEAM
+from .columns import EDGE, SEAM, meta_of_columns
 from .errors import InputError, reason_of
 from .inputs import FieldInput, with_short_names
+from .joining import clear_units, differing_units, with_rows
 from .tables import described, floats, in_own_types, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
 
 
-def merge(paths: list[Path], radius: float) -> Table:
+def merge(paths: list[Path], radius: float, columns: tuple[str, ...] | None = None) -> Table:
     """All rows of all catalogs, file by file in the order of their paths, with ``field`` and ``is_primary``, numbered anew.
 
     Rows of different fields within ``radius`` of each other are one source: of these that one is primary which touches no edge or
@@ -25,24 +26,51 @@ def merge(paths: list[Path], radius: float) -> Table:
 
     Args:
         radius: arcsec.
+        columns: that will be written, whose units must agree; default all.
 
     Raises:
         InputError: for a catalog that cannot be read or lacks ra, dec, score or flags, for one that is named twice, and for a
-            column that holds words in one and numbers in another.
+            column that holds words in one and numbers in another, or is in one unit here and in another there.
     """
-    whole = joined([with_field(path, name) for path, name in names_of(sorted(paths))])
+    whole = joined({str(path): with_field(path, name) for path, name in names_of(sorted(paths))}, columns)
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
     whole["is_primary"] = primary
     return described(whole)
 
 
-def joined(tables: list[Table]) -> Table:
-    """All rows; of tables without rows no columns, as a CSV does not say of which type they are."""
+def joined(tables: dict[str, Table], columns: tuple[str, ...] | None = None) -> Table:
+    """All rows; of tables without rows no columns, as a CSV does not say of which type they are.
+
+    Args:
+        tables: by the names of their files.
+        columns: whose units must agree; default all.
+    """
+    differing = differing_units(tables, columns)
+    check_units(differing)
     try:
-        return vstack([table for table in tables if len(table)] or tables, metadata_conflicts="silent")
+        whole = vstack(list(with_rows(tables).values()), metadata_conflicts="silent")
     except TableMergeError as error:
         raise InputError(f"the catalogs do not fit together: {reason_of(error)}; give that column one type in all of them") from error
+    clear_units(whole, differing, "merge catalogs of a format that carries units, such as FITS or ECSV")
+    whole.meta |= meta_of_columns()
+    return whole
+
+
+def check_units(differing: dict[str, dict[str, str]]) -> None:
+    """Numbers of two units in one column are worth nothing.
+
+    Raises:
+        InputError: naming two files and their units. A file that states none is no reason.
+    """
+    stated = {name: [(unit, path) for unit, path in units.items() if unit] for name, units in differing.items()}
+    mixed = {name: units for name, units in stated.items() if len(units) > 1}
+    if mixed:
+        name, ((one, first), (other, second), *_) = next(iter(mixed.items()))
+        raise InputError(
+            f"{second}: column {name!r} is in {other}, in {first} it is in {one}, and a column has one unit; "
+            f"merge catalogs of one unit, or choose --columns without {', '.join(mixed)}"
+        )
 
 
 def names_of(paths: list[Path]) -> list[tuple[Path, str]]:

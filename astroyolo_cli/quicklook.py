@@ -50,6 +50,9 @@ def write_report(path: Path, frame: Frame, background: dict[str, Background], st
 
     As one file, in which a large frame is reduced; under a name without ending as a folder that holds index.html and every pixel.
 
+    Args:
+        catalog: in the whole frame's pixels, also where the frame was read in part.
+
     Raises:
         OutputError: for another ending, or when it cannot be written.
     """
@@ -127,11 +130,17 @@ def about(frame: Frame, catalog, reduction: int) -> dict[str, object]:
         "header": "" if frame.header is None else repr(frame.header),
         "width": width,
         "height": height,
+        "offset": offset_of(frame),
         "reduction": reduction,
         "flipped": not frame.stretched,
         "sky": sky_grid(frame),
         "flags": {str(bit): meaning for bit, meaning in FLAGS.items()},
     }
+
+
+def offset_of(frame: Frame) -> list[int]:
+    """x and y, in the whole frame, of the first pixel that was read."""
+    return [0, 0] if frame.part is None else [int(frame.part.x), int(frame.part.y)]
 
 
 def lines_of(made: dict, before: str = "") -> list[str]:
@@ -150,7 +159,8 @@ def name_of(frame: Frame) -> str:
 
 def description(frame: Frame, reduction: int) -> str:
     height, width = frame.shape
-    text = f"{width} x {height} pixels, counted from 0; bands {', '.join(frame.bands)}; fluxes of {frame.reference}"
+    part = "" if frame.part is None else f" of a larger frame, from {' '.join(map(str, offset_of(frame)))} on"
+    text = f"{width} x {height} pixels{part}, counted from 0; bands {', '.join(frame.bands)}; fluxes of {frame.reference}"
     if len(set(frame.sources)) > 1:
         text += f"; files {', '.join(path.name for path in frame.sources)}"
     if reduction > 1:

@@ -162,7 +162,7 @@ def in_whole_frame(catalog, part: Part | None):
     x0, y0, x1, y1 = part.core
     inside = (catalog["x"] >= x0) & (catalog["x"] < x1) & (catalog["y"] >= y0) & (catalog["y"] < y1)
     catalog = catalog[np.asarray(inside)]
-    catalog["id"] = np.arange(1, len(catalog) + 1, dtype=catalog["id"].dtype)
+    catalog["id"][:] = np.arange(1, len(catalog) + 1)
     return catalog
 
 

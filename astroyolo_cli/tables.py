@@ -51,7 +51,7 @@ def is_empty(column: Column) -> bool:
 
 
 def read_parquet(path: Path) -> Table:
-    """Masked where null. (astropy's own reader needs pandas.)"""
+    """Masked where null, with the units that our writer puts beside the columns. (astropy's own reader needs pandas.)"""
     try:
         from pyarrow import parquet, types
     except ImportError as error:
@@ -64,6 +64,8 @@ def read_parquet(path: Path) -> Table:
         stand_in = next((value for value in filled if value is not None), "" if text else 0)
         values = [stand_in if value is None else value for value in filled]
         table[name] = np.ma.MaskedArray(values, mask=null, dtype=str if text else None)
+        details = whole.schema.field(name).metadata or {}
+        table[name].unit = details.get(b"unit", b"").decode("utf-8", "replace") or None
     return table
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,9 +119,10 @@ def harmless(text: str) -> str:
 
 
 def write_fits(catalog: Table, path: Path) -> None:
-    """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums."""
+    """A binary table with TUNIT, TUCD and TCOMM, flag bits and provenance in its header, and checksums; its names are ASCII."""
     from astropy.io import fits
 
+    catalog = with_ascii_names(catalog)
     hdu = fits.BinTableHDU(rows_of(catalog), name="CATALOG")
     hdu.header.extend([*column_cards(catalog), *header_cards(catalog)])
     for line in history(catalog):
@@ -127,6 +131,53 @@ def write_fits(catalog: Table, path: Path) -> None:
     for one in hdus:
         one.add_checksum(when="of this HDU")  # not the time, as is usual: the same catalog is the same bytes
     hdus.writeto(path, overwrite=True)
+
+
+def with_ascii_names(catalog: Table) -> Table:
+    """The same columns, their names and the reference band's as FITS can hold them; the catalog itself stays as it is."""
+    band = str(catalog.meta.get("reference_band", ""))
+    if all(name.isascii() for name in (*catalog.colnames, band)):
+        return catalog
+    new = ascii_names(catalog.colnames)
+    plain = catalog.copy(copy_data=False)
+    for old in [name for name in catalog.colnames if name != new[name]]:
+        plain.rename_column(old, new[old])
+    plain.meta["reference_band"] = new.get(f"flux_{band}", f"flux_{spelled(band)}").removeprefix("flux_")
+    return plain
+
+
+def ascii_names(names: list[str]) -> dict[str, str]:
+    """Name -> one of ASCII, different from all others, as FITS tells them apart: not by capitals. A name of ASCII stays.
+
+    >>> ascii_names(["flux_Hα", "flux_Halpha", "é"])
+    {'flux_Hα': 'flux_Halpha_2', 'flux_Halpha': 'flux_Halpha', 'é': 'e'}
+    """
+    found, taken = {}, {name.lower() for name in names if name.isascii()}
+    for name in names:
+        new, number = spelled(name), 1
+        while not name.isascii() and new.lower() in taken:
+            number += 1
+            new = f"{spelled(name)}_{number}"
+        taken.add(new.lower())
+        found[name] = new
+    return found
+
+
+def spelled(text: str) -> str:
+    """A name in ASCII: letters without their accents, Greek ones in words, _ for any other.
+
+    >>> spelled("Hα"), spelled("é"), spelled("光")
+    ('Halpha', 'e', '_')
+    """
+    return "".join(c if c.isascii() else "".join(map(part_spelled, unicodedata.normalize("NFKD", c))) or "_" for c in text)
+
+
+def part_spelled(letter: str) -> str:
+    """Of a letter that is taken apart into its base and accents."""
+    if letter.isascii():
+        return letter if letter.isalnum() else ""
+    greek = re.match(r"GREEK \w+ LETTER (\w+)", unicodedata.name(letter, ""))
+    return greek[1].lower() if greek else ""
 
 
 def rows_of(catalog: Table) -> np.ndarray:
@@ -150,8 +201,12 @@ def column_cards(catalog: Table):
         yield f"TCOMM{number}", ascii_only(" ".join((column.description or "").split()))  # a VOTable's has line breaks
 
 
-def header_cards(catalog: Table):
-    """FITS keywords of what the catalog's meta says, each with its value and comment."""
+def header_cards(catalog: Table) -> list[tuple]:
+    """FITS keywords of what the catalog's meta says, each with its value and comment; a header holds no number that is not finite."""
+    return [card for card in all_cards(catalog) if not isinstance(card[1], Real) or np.isfinite(card[1])]
+
+
+def all_cards(catalog: Table) -> Iterator[tuple]:
     meta, made = catalog.meta, catalog.meta.get("provenance", {})
     yield "ORIGIN0", True, "pixels count from 0 here; FITS, DS9 from 1"
     yield "REFBAND", str(meta.get("reference_band", "")), "band of flux, mag and shapes"
@@ -164,7 +219,7 @@ def header_cards(catalog: Table):
         if name in meta:
             yield key, meta[name], comment
     for number, (band, scale) in enumerate(meta.get("noise_scale", {}).items(), start=1):
-        yield f"NOISESC{number}"[:8], scale, f"true over white noise in apertures, {ascii_only(band)}"
+        yield f"NOISESC{number}"[:8], scale, f"true over white noise in apertures, {ascii_only(spelled(band))}"
     for bit, meaning in meta.get("flag_bits", {}).items():
         yield f"FLAG{int(bit)}", ascii_only(meaning), ""
     for key, name in WORDS_MADE.items():
@@ -179,7 +234,7 @@ def history(catalog: Table) -> list[str]:
     made = catalog.meta.get("provenance", {})
     lines = [f"AstroYOLO {made['version']}"] if "version" in made else []
     lines += [f"input {ascii_only(name)}" + f" sha256 {digest}" * bool(digest) for name, digest in made.get("inputs", {}).items()]
-    return lines + ([f"bands {ascii_only(made['bands'])}"] if "bands" in made else [])
+    return lines + ([f"bands {ascii_only(spelled(made['bands']))}"] if "bands" in made else [])
 
 
 def ascii_only(text: str) -> str:

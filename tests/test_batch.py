@@ -141,6 +141,59 @@ def test_one_file_of_several_inputs_has_a_field_column(tmp_path, network, frames
     assert table["id"].tolist() == [1, 2, 3] and table["field"].tolist() == ["a_one", "b_one", f"{tmp_path.name}_two"]
 
 
+def header_of(path):
+    """Of a catalog, and TTYPE -> number of its columns."""
+    header = fits.getheader(path, 1)
+    return header, {header[f"TTYPE{n}"]: n for n in range(1, header["TFIELDS"] + 1)}
+
+
+def with_unit(path, unit):
+    fits.setval(path, "BUNIT", value=unit)
+    return path
+
+
+@pytest.mark.parametrize(
+    "units, said", [(("adu", "nmgy"), "adu (f0), nmgy (f1)"), ((None, "Jy"), "no unit (f0), Jy (f1)"), (("Jy", "Jy"), "")]
+)
+def test_fluxes_in_different_units_are_joined_without_a_unit_and_noted(tmp_path, network, units, said):
+    for i, unit in enumerate(units):
+        write_frame(tmp_path / f"f{i}.fits", i)
+        if unit:
+            with_unit(tmp_path / f"f{i}.fits", unit)
+    ended = run(tmp_path / "f?.fits", "-o", tmp_path / "all.fits")
+    assert ended.exit_code == 0, ended.exception
+    notes = [line for line in ended.stderr.splitlines() if "note:" in line]
+    assert len(notes) == bool(said) and all(said in line and "a folder for --output" in line for line in notes)
+    header, numbers = header_of(tmp_path / "all.fits")
+    assert [header.get(f"TUNIT{numbers[name]}") for name in ("flux", "flux_aper_err")] == [None if said else "Jy"] * 2
+    assert header[f"TUNIT{numbers['x']}"] == "pix"
+    quiet = run(tmp_path / "f?.fits", "-o", tmp_path / "some.fits", "--columns", "id,field,ra,dec")
+    assert quiet.exit_code == 0 and "note:" not in quiet.stderr
+
+
+def test_one_file_of_several_inputs_describes_its_columns_and_nothing_of_one_frame(tmp_path, network, frames):
+    assert run(frames[0], "-o", tmp_path / "one.fits").exit_code == 0
+    run(*frames[2:], "-o", tmp_path / "alone.fits")  # the other one fails
+    assert run(*frames[:3], "-o", tmp_path / "all.fits").exit_code == 0
+    of_one_frame = {"APERRAD", "FRMFWHM", "STARR50", "NSTARS", "NOISESC1"}
+    for name, kept in (("one", of_one_frame), ("alone", of_one_frame), ("all", set())):
+        header, numbers = header_of(tmp_path / f"{name}.fits")
+        assert of_one_frame & set(header) == kept
+        number = numbers["id"]
+        assert header[f"TFORM{number}"] == "J" and header[f"TUCD{number}"] == "meta.id;meta.main" and "from 1" in header[f"TCOMM{number}"]
+        assert header["WGTHASH"] and header["MINSCORE"] == 0.3 and header["FLAG1"] and header["ORIGIN0"] is True
+    assert all(path.name in str(header["HISTORY"]) for path in frames[:3])
+    assert Table.read(tmp_path / "all.fits")["id"].tolist() == [1, 2, 3]
+
+
+def test_a_reference_band_that_differs_is_none_of_all():
+    from astroyolo_cli.joining import common_meta
+
+    metas = [{"reference_band": band, "stars": 3, "provenance": {"tile": 512, "bands": band, "inputs": {band: "0"}}} for band in "gr"]
+    assert common_meta(metas) == {"provenance": {"tile": 512, "inputs": {"g": "0", "r": "0"}}}
+    assert common_meta(metas[:1]) == metas[0]
+
+
 @pytest.mark.parametrize(
     "arguments, word",
     [

@@ -266,6 +266,16 @@ def test_what_cannot_be_is_said_before_the_work(tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.parametrize("names, at_positions", [("snr", False), ("class,x", False), ("class,flux_r", True)])
+def test_columns_that_classify_does_not_make_are_said_before_the_work(tmp_path, monkeypatch, names, at_positions):
+    monkeypatch.setattr("astroyolo_cli.cli.classify.open_network", lambda *_: pytest.fail("the work began"))
+    fits.writeto(tmp_path / "f.fits", np.zeros((9, 9), np.float32))
+    (tmp_path / "p.csv").write_text("x,y\n1,2\n")
+    given = ["--catalog", tmp_path / "p.csv"] if at_positions else []
+    ended = run(tmp_path / "f.fits", *given, "-o", tmp_path / "c.csv", "--columns", names)
+    assert f"--columns: {names.split(',')[-1]!r} is no column" in str(ended.exception)
+
+
 def test_positions_of_a_real_field_get_the_classes_that_detect_gives(tmp_path, survey_data):
     from astroyolo_cli.model.checkpoint import locate
     from astroyolo_cli.model.engine import open_engine

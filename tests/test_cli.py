@@ -155,6 +155,23 @@ def test_columns_that_no_catalog_has_are_said_before_the_work(tmp_path, field):
     assert "boxes" in str(run("detect", field, "-o", tmp_path / "c.reg", "--columns", "x,y").exception)
 
 
+@pytest.mark.parametrize("name", ["is_primary", "flux_", "fluxes", "mags", "field"])
+def test_columns_of_other_commands_are_said_before_detect_works(tmp_path, field, monkeypatch, name):
+    monkeypatch.setattr("astroyolo_cli.jobs.opening", lambda *_: pytest.fail("the work began"))
+    assert f"--columns: {name!r} is no column" in str(run("detect", field, "-o", tmp_path / "c.csv", "--columns", name).exception)
+
+
+@pytest.mark.parametrize("name, known", [("flux_r", True), ("mag_err_z", True), ("flux_q", False), ("mag_err_g2", False)])
+def test_where_the_bands_are_known_so_are_their_columns(tmp_path, network, name, known):
+    for band in "rz":
+        fits.writeto(
+            tmp_path / f"img_{band}.fits", np.random.default_rng(0).normal(0, 1, (80, 90)).astype(np.float32), tan_wcs().to_header()
+        )
+    result = run("detect", tmp_path, "-o", tmp_path / "c.csv", "--columns", name)
+    assert (tmp_path / "c.csv").exists() == known
+    assert known or f"--columns: {name!r} is no column" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     "option, value",
     [

@@ -8,8 +8,8 @@ from astropy.table import MaskedColumn, Table
 from click.testing import CliRunner
 
 from astroyolo_cli.cli import cli
-from astroyolo_cli.columns import EDGE, column_called, columns_for
-from astroyolo_cli.errors import InputError, OutputError
+from astroyolo_cli.columns import EDGE, FLAGS, column_called, columns_for
+from astroyolo_cli.errors import AstroYOLOWarning, InputError, OutputError
 from astroyolo_cli.merge import merge, primaries
 from astroyolo_cli.tables import described, read_table
 from astroyolo_cli.write import write
@@ -97,7 +97,7 @@ ENDINGS = ["csv", "parquet", "fits", "ecsv", "vot"]
 STAR, SMOOTH = ("star", ""), ("galaxy", "smooth")
 
 
-def write_sources(path, sources, **more):
+def write_sources(path, sources, unit="nmgy", **more):
     """A catalog as detect writes it: all columns in their declared types, morphology unknown for stars; a source is (class, morphology)."""
     n = len(sources)
     given = {"class": [kind for kind, _ in sources], "morphology": [form for _, form in sources]}
@@ -106,7 +106,7 @@ def write_sources(path, sources, **more):
     for column in columns_for(("g", "r")):
         values = np.asarray(given.get(column.name, np.full(n, 0.75)), column.dtype)
         unknown = values == "" if column.name == "morphology" else np.full(n, column.name.startswith("mag"))  # no zero point
-        table[column.name] = MaskedColumn(values, mask=unknown, unit="nmgy" if column.unit == "flux" else None)
+        table[column.name] = MaskedColumn(values, mask=unknown, unit=unit if column.unit == "flux" else None)
     for name, values in more.items():
         table[name] = values
     write(described(table), path)
@@ -154,7 +154,7 @@ def test_a_field_of_digits_keeps_its_zeros(tmp_path):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_merged_catalogs_are_merged_again(tmp_path, ending):
     one = write_sources(tmp_path / f"a.{ending}", [STAR], field=["a"], is_primary=[False])
-    table = merge([one, write_sources(tmp_path / "b.fits", [STAR])], 1.0)
+    table = merge([one, write_sources(tmp_path / f"b.{ending}", [STAR])], 1.0)
     assert table["is_primary"].tolist() == [True, False] and table["field"].astype(str).tolist() == ["a", "b"]
 
 
@@ -211,3 +211,47 @@ def test_words_of_any_length_in_a_votable_go_into_fits(tmp_path):
     write(merge([tmp_path / "a.vot"], 1.0), tmp_path / "out.fits")
     row = fits.getdata(tmp_path / "out.fits", 1)[0]
     assert (row["class"], row["note"], row["field"]) == ("galaxy", "seen", "a")
+
+
+def merged(tmp_path, out, *more):
+    return CliRunner().invoke(cli, ["merge", str(tmp_path / "[ab].*"), "-o", str(tmp_path / out), *more])
+
+
+@pytest.mark.parametrize("ending", ["parquet", "fits", "ecsv", "vot"])
+def test_fluxes_in_different_units_are_refused_in_one_line(tmp_path, ending):
+    for name, unit in (("a", "adu"), ("b", "nmgy")):
+        write_sources(tmp_path / f"{name}.{ending}", [STAR], unit=unit)
+    ended = merged(tmp_path, "out.fits")
+    said = str(ended.exception)
+    assert isinstance(ended.exception, InputError) and "\n" not in said and not (tmp_path / "out.fits").exists()
+    assert all(
+        word in said for word in (f"a.{ending}", f"b.{ending}", "nmgy", "adu", "merge catalogs of one unit", "--columns without flux, ")
+    )
+    assert merged(tmp_path, "out.fits", "--columns", "id,ra,dec,flux").exit_code == 1
+    without = merged(tmp_path, "out.fits", "--columns", "id,ra,dec,snr")
+    assert without.exit_code == 0 and "note" not in without.stderr
+    assert merged(tmp_path, "one.fits", "--columns", "id,ra,dec,snr").exit_code == 0
+
+
+def test_a_catalog_without_rows_has_no_unit_to_disagree_in(tmp_path):
+    write_sources(tmp_path / "a.fits", [STAR], unit="adu")
+    write_sources(tmp_path / "b.fits", [], unit="nmgy")
+    assert merged(tmp_path, "out.ecsv").exit_code == 0
+    assert str(Table.read(tmp_path / "out.ecsv")["flux_g"].unit) == "adu"
+
+
+def test_fluxes_of_which_some_say_no_unit_have_none(tmp_path):
+    paths = [write_sources(tmp_path / "a.csv", [STAR]), write_sources(tmp_path / "b.fits", [STAR])]
+    with pytest.warns(AstroYOLOWarning, match="no unit .*a.csv.*nmgy .*b.fits.*left empty"):
+        table = merge(paths, 1.0)
+    assert table["flux"].unit is None and table["flux_err_r"].unit is None and str(table["x"].unit) == "pix"
+
+
+def test_a_merged_catalog_says_what_its_flags_mean(tmp_path):
+    for name in "ab":
+        write_sources(tmp_path / f"{name}.fits", [STAR])
+    assert merged(tmp_path, "out.fits").exit_code == merged(tmp_path, "out.ecsv").exit_code == 0
+    header = fits.getheader(tmp_path / "out.fits", 1)
+    assert {bit: header[f"FLAG{bit}"] for bit in FLAGS} == FLAGS
+    meta = Table.read(tmp_path / "out.ecsv").meta
+    assert meta["flag_bits"] == {str(bit): meaning for bit, meaning in FLAGS.items()} and "count from 0" in meta["pixel_origin"]

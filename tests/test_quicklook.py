@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import shutil
+import subprocess
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +21,7 @@ from astroyolo_cli import quicklook
 from astroyolo_cli.cli import cli
 from astroyolo_cli.errors import OutputError
 from astroyolo_cli.quicklook import sky_grid, write_report
+from astroyolo_cli.region import MARGIN
 from astroyolo_cli.stretch import Stretch, backgrounds, section_rgb
 from astroyolo_cli.write import json_values
 from conftest import FakeEngine, make_frame, star, tan_wcs
@@ -196,6 +198,54 @@ def test_detect_writes_the_page_of_its_catalog(tmp_path, field):
     assert all(c["values"] == [float(row[c["name"]])] for c in seen["columns"] if c["name"] in ("x", "y", "ra", "snr"))
 
 
+@pytest.fixture
+def part(tmp_path, monkeypatch):
+    """The page of a region of a frame of 1200 x 1000 pixels whose only star is at 865.25, 740.5, and the catalog's row."""
+    image = np.random.default_rng(0).normal(0, 1, (1000, 1200)) + star((1000, 1200), 865.25, 740.5, 4, 9000)
+    fits.writeto(tmp_path / "large.fits", image.astype(np.float32), tan_wcs(600, 500).to_header())
+    x, y = 865 - (700 - MARGIN), 740 - (600 - MARGIN)  # in the pixels that are read, and in their only tile
+    monkeypatch.setattr("astroyolo_cli.model.engine.open_engine", lambda *_: FakeEngine([(x - 8, y - 8, x + 8, y + 8)]))
+    outputs = ("-o", tmp_path / "c.csv", "--report", tmp_path / "p.html")
+    result = detect(tmp_path / "large.fits", *outputs, "--region", "700:900,600:800", "--tile", 1024, "--zoom", 1)
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "c.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    return Elements((tmp_path / "p.html").read_text(encoding="utf-8")), row
+
+
+def test_the_rows_of_a_region_are_in_the_whole_frames_pixels(part):
+    seen, row = part
+    found = {column["name"]: column["values"] for column in seen.data["columns"]}
+    assert (found["x"][0], found["y"][0]) == pytest.approx((865.25, 740.5), abs=0.1)
+    assert {name: found[name] for name in ("x", "y", "xmin", "ymax")} == {name: [float(row[name])] for name in ("x", "y", "xmin", "ymax")}
+    assert seen.data["offset"] == [700 - MARGIN, 600 - MARGIN] and "larger frame, from 444 344 on" in seen.data["about"]
+
+
+def in_node(seen, code):
+    """What the page's script gives for an expression, in a document that has nothing but its texts."""
+    if shutil.which("node") is None:
+        pytest.skip("no node in PATH")
+    document = "const document = { getElementById: (id) => ({ textContent: texts[id] ?? '' }) }; class Image {}"
+    texts = json.dumps({"data": seen.scripts["data"], "picture": ""})
+    script = "\n".join(quicklook.asset(f"quicklook_{name}.js") for name in ("data", "sky", "viewer"))
+    program = f"const texts = {texts};\n{document}\n{script}\nconsole.log(JSON.stringify({code}))"
+    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_page_of_a_region_draws_its_box_on_its_star_and_tells_its_place(part):
+    seen, _ = part
+    left, top, width, height = in_node(seen, "[...boxes]")
+    shown = seen.picture[round(top) : round(top + height), round(left) : round(left + width)].astype(int).sum(axis=2)
+    y, x = np.unravel_index(shown.argmax(), shown.shape)
+    assert abs(x + 0.5 - width / 2) < 2 and abs(y + 0.5 - height / 2) < 2 and shown.max() > 300  # the picture's brightest is in the middle
+    assert seen.picture.astype(int).sum(axis=2).max() == shown.max()
+    assert in_node(seen, "inFrame(across(865.25), up(740.5))") == [865.25, 740.5]
+    ra, dec = tan_wcs(600, 500).pixel_to_world_values(865.25, 740.5)
+    assert in_node(seen, "skyAt(865.25, 740.5)") == pytest.approx([float(ra), float(dec)], abs=3e-6)
+    assert in_node(seen, "skyAt(421, 396)") is None  # in the part's own pixels it would lie inside
+
+
 @pytest.mark.parametrize(
     "arguments, word",
     [
@@ -205,12 +255,17 @@ def test_detect_writes_the_page_of_its_catalog(tmp_path, field):
         (["field.fits", "-o", "catalogs/", "--report", "p.html"], "one field"),
         (["field.fits", "old.fits", "-o", "c.csv", "--report", "p.html"], "one field"),
         (["field.fits", "old.fits", "-o", "c.csv", "--plot", "p.png"], "one field"),
+        (["field.fits", "-o", "c.csv", "--plot", "no/p.png"], "does not exist"),
+        (["field.fits", "-o", "c.csv", "--plot", "folder.png"], "is a folder"),
+        (["field.fits", "-o", "c.csv", "--plot", "lost.png"], "--overwrite"),
     ],
 )
 def test_reports_that_cannot_be_are_said_before_the_work(tmp_path, field, monkeypatch, arguments, word):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old.html").write_text("old")
     shutil.copy(field, tmp_path / "old.fits")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "lost.png").symlink_to("nowhere.png")
     before = sorted(tmp_path.iterdir())
     result = detect(*arguments)
     assert result.exit_code and word in result.output + str(result.exception)

@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import Column, Table
 from click.testing import CliRunner
 from PIL import Image
 
@@ -154,6 +154,14 @@ def test_maps_are_cut_alike(frame_file, tmp_path):
     frame = read_field(resolve([str(frame_file)])[0], region=parse_region("650:750,500:520"), mask=tmp_path / "mask.fits")
     y, x = np.nonzero(frame.survey_mask)
     assert (int(x[0]) + frame.part.x, int(y[0]) + frame.part.y) == (700, 510) and len(x) == 1
+
+
+def test_numbered_anew_the_rows_are_still_described(frame_file):
+    part = read_field(resolve([str(frame_file)])[0], region=parse_region("600:800,500:520")).part
+    table = Table({name: [10.0, 300.0] for name in ("x", "xmin", "xmax")} | {name: [9.0, 260.0] for name in ("y", "ymin", "ymax")})
+    table["id"] = Column([1, 2], dtype="i4", description="number", meta={"ucd": "meta.id"})
+    found = in_whole_frame(table, part)["id"]
+    assert found.tolist() == [1] and (found.dtype, found.description, found.meta) == (np.int32, "number", {"ucd": "meta.id"})
 
 
 def test_drawing_undoes_the_shift(frame_file):

@@ -229,3 +229,50 @@ def test_numbers_of_text_formats_are_those_of_one_by_one():
         assert writing.text_cells(column) == expected
         assert writing.text_cells(column[:4].astype(np.float32)) == [form.format(float(np.float32(v))) for v in values[:4]]
         assert writing.text_cells(column[:0]) == []
+
+
+BAND = "H\N{GREEK SMALL LETTER ALPHA}"
+
+
+@pytest.fixture
+def halpha():
+    """A catalog of the bands Halpha, r, and two whose names differ only beyond ASCII; the reference is the first."""
+    shape = (60, 60)
+    frame = make_frame({band: star(shape, 30, 30, 4, 2000) for band in (BAND, "Halpha", "r")}, unit="nmgy")
+    table = measure(frame, detections(around([(30, 30)], 8), p_galaxy=0.2), flat(frame, noise=0.5))
+    table.meta["provenance"] = {"bands": f"{BAND},Halpha,r"}
+    return table
+
+
+def test_fits_has_names_of_ascii_alone_all_of_them_different(tmp_path, halpha):
+    before = list(halpha.colnames)
+    write(halpha, tmp_path / "c.fits")
+    header, table = fits.getheader(tmp_path / "c.fits", 1), fits.getdata(tmp_path / "c.fits", 1)
+    assert table.names == [name.replace(BAND, "Halpha_2") for name in before] and len(set(table.names)) == len(before)
+    assert header["REFBAND"] == "Halpha_2" and str(header["HISTORY"]).startswith("bands Halpha,Halpha,r")
+    assert table["flux_Halpha_2"][0] == halpha[f"flux_{BAND}"][0] == table["flux"][0]
+    assert halpha.colnames == before and halpha.meta["reference_band"] == BAND  # the catalog itself stays as it is
+
+
+@pytest.mark.parametrize("ending", [".csv", ".ecsv", ".vot", ".jsonl", ".parquet"])
+def test_other_formats_keep_names_of_any_letters(tmp_path, halpha, ending):
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow")
+    write(halpha, tmp_path / f"c{ending}")
+    assert f"flux_{BAND}".encode() in (tmp_path / f"c{ending}").read_bytes()
+
+
+def test_names_that_fits_cannot_hold_are_spelled():
+    assert [writing.spelled(name) for name in ("\u03a9\u03ac", "\u00c5", "\u5149", "r'")] == ["omegaalpha", "A", "_", "r'"]
+    assert list(writing.ascii_names(["\u00e9", "E", "e_2", "\u00e8"]).values()) == ["e_3", "E", "e_2", "e_4"]
+
+
+def test_numbers_that_no_header_can_hold_are_left_out(tmp_path, catalog):
+    catalog.meta |= {"star_r50": float("nan"), "frame_fwhm": np.float32("inf"), "noise_scale": {"r": np.nan, "g": 1.5}, "stars": 0}
+    catalog.meta["provenance"]["zoom"] = np.float64("nan")
+    write(catalog, tmp_path / "c.fits")
+    header = fits.getheader(tmp_path / "c.fits", 1)
+    assert not {"STARR50", "FRMFWHM", "NOISESC1", "ZOOM"} & set(header)
+    assert header["NOISESC2"] == 1.5 and header["NSTARS"] == 0 and header["APERRAD"] > 0 and header["TILE"] == 512
+    write(catalog, tmp_path / "c.vot")
+    assert "nan" not in {info.value.split()[0] for info in parse(tmp_path / "c.vot").resources[0].infos if info.value}

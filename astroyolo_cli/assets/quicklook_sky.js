@@ -1,11 +1,11 @@
 // Pixels to the sky: directions at the nodes of a grid over the frame, interpolated between them.
 
-// [ra, dec] in degrees, ICRS, at a pixel counted from 0; null outside the frame and where the WCS does not reach.
+// [ra, dec] in degrees, ICRS, at a pixel of the whole frame, from 0; null outside of what was read and where the WCS does not reach.
 function skyAt(x, y) {
   const grid = data.sky;
-  if (grid === null || x < -0.5 || y < -0.5 || x > data.width - 0.5 || y > data.height - 0.5) return null;
-  const u = ((x + 0.5) / data.width) * grid.cells;
-  const v = ((y + 0.5) / data.height) * grid.cells;
+  const [right, top] = [(x - data.offset[0] + 0.5) / data.width, (y - data.offset[1] + 0.5) / data.height]; // 0 to 1 in what was read
+  if (grid === null || right < 0 || top < 0 || right > 1 || top > 1) return null;
+  const [u, v] = [right * grid.cells, top * grid.cells];
   const column = Math.min(Math.floor(u), grid.cells - 1);
   const row = Math.min(Math.floor(v), grid.cells - 1);
   const vector = between(grid, column, row, u - column, v - row);

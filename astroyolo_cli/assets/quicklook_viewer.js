@@ -40,8 +40,12 @@ function deepZoom() {
   return { Image: { ...form, TileSize: data.tiles.side, Size: { Width, Height } } };
 }
 
-// Rows of a FITS frame count upwards; pixel 0 begins at -0.5.
-const up = (y) => (data.flipped ? data.picture[1] * data.reduction - (y + 0.5) : y + 0.5);
+// Pixels of the catalog, those of the whole frame, to the picture's: from its left and top edge, in pixels of the frame; and back.
+// The picture begins at the offset where a part of the frame was read. Rows of a FITS frame count upwards; pixel 0 begins at -0.5.
+const turned = (v) => (data.flipped ? data.picture[1] * data.reduction - v : v);
+const across = (x) => x - data.offset[0] + 0.5;
+const up = (y) => turned(y - data.offset[1] + 0.5);
+const inFrame = (u, v) => [u + data.offset[0] - 0.5, turned(v) + data.offset[1] - 0.5];
 
 // Where the frame lies on the screen: its corner, and screen pixels a pixel of the frame.
 function placement() {
@@ -55,8 +59,7 @@ function placement() {
 function pixelAt(position) {
   const place = placement();
   if (place === null) return null;
-  const [u, v] = [(position.x - place.x) / place.k, (position.y - place.y) / place.k];
-  return [u - 0.5, data.flipped ? data.picture[1] * data.reduction - v - 0.5 : v - 0.5];
+  return inFrame((position.x - place.x) / place.k, (position.y - place.y) / place.k);
 }
 
 function showPlace(event) {
@@ -89,11 +92,11 @@ function drawBoxes() {
   if (selected !== null) drawSelection(pen, boxOn(place, selected));
 }
 
-// Left, top, width and height of every box in pixels of the frame, as they are shown: found once, for all are looked at in every picture.
+// Left, top, width and height of every box in the picture, in pixels of the frame, as they are shown: found once, for all are looked at in every picture.
 const boxes = new Float64Array(4 * total);
 for (let i = 0; i < total; i++) {
   const edges = [up(cell("ymin", i)), up(cell("ymax", i))];
-  boxes.set([cell("xmin", i) + 0.5, Math.min(...edges), cell("xmax", i) - cell("xmin", i), Math.abs(edges[1] - edges[0])], 4 * i);
+  boxes.set([across(cell("xmin", i)), Math.min(...edges), cell("xmax", i) - cell("xmin", i), Math.abs(edges[1] - edges[0])], 4 * i);
 }
 
 function inSight({ x, y, k }, width, height, at) {
@@ -157,18 +160,18 @@ function cleared(canvas) {
   return [width, height, pen];
 }
 
-// The view: the pixel in the middle and screen pixels a pixel of the frame, of where an animation ends.
+// The view: the pixel of the whole frame in the middle and screen pixels a pixel of the frame, of where an animation ends.
 function view() {
   const item = viewer.world.getItemAt(0);
   const middle = item.viewportToImageCoordinates(viewer.viewport.getCenter(false));
   const k = item.viewportToImageZoom(viewer.viewport.getZoom(false)) / data.reduction;
-  const [u, v] = [middle.x * data.reduction, middle.y * data.reduction];
-  return { x: u - 0.5, y: data.flipped ? data.picture[1] * data.reduction - v - 0.5 : v - 0.5, k };
+  const [x, y] = inFrame(middle.x * data.reduction, middle.y * data.reduction);
+  return { x, y, k };
 }
 
 function setView(x, y, k, immediately) {
   const item = viewer.world.getItemAt(0);
-  const middle = new OpenSeadragon.Point((x + 0.5) / data.reduction, up(y) / data.reduction);
+  const middle = new OpenSeadragon.Point(across(x) / data.reduction, up(y) / data.reduction);
   viewer.viewport.zoomTo(item.imageToViewportZoom(k * data.reduction), null, immediately);
   viewer.viewport.panTo(item.imageToViewportCoordinates(middle), immediately);
 }
@@ -192,7 +195,7 @@ function drawStamp() {
   const [x, y] = middleOf(selected);
   const side = 2.2 * Math.max(cell("xmax", selected) - cell("xmin", selected), cell("ymax", selected) - cell("ymin", selected), 8);
   const k = width / side;
-  const [left, top] = [x + 0.5 - side / 2, up(y) - side / 2];
+  const [left, top] = [across(x) - side / 2, up(y) - side / 2];
   pen.imageSmoothingEnabled = false;
   pen.filter = brightened();
   for (const [image, imageLeft, imageTop] of data.tiles ? tilesAt(left, top, side) : [[whole, 0, 0]]) {

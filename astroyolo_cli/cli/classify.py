@@ -35,9 +35,11 @@ def classify(inputs, catalog, output, columns, weights, device, engine, overwrit
     check_output(output, overwrite)
     if output.suffix.lower() == ".reg" and catalog is None:
         raise OutputError(f"{output}: cutouts have no boxes in a frame, so no regions; write .csv, .fits, .ecsv or .vot")
-    from .detect import check_columns, notes_as_lines
+    from ..classify import CUTOUT_COLUMNS, POSITION_COLUMNS
+    from .detect import check_columns, check_regions, notes_as_lines
 
-    check_columns(columns, output)
+    check_regions(columns, output)
+    check_columns(columns, (POSITION_COLUMNS if catalog else CUTOUT_COLUMNS).__contains__)
     with notes_as_lines():
         work = classes_at_positions if catalog else classes_of_cutouts
         table, failed = work(inputs, catalog, reading, (weights, engine, device), quiet)

@@ -38,6 +38,7 @@ def detect(inputs, output, **given):
     for name in ("plot", "report", "cutouts"):
         if given[name] is not None and len(fields) != 1:
             raise click.UsageError(f"--{name}: shows one field, and there are {len(fields)}; give one INPUT, or leave --{name} out")
+    check_columns(given["columns"], lambda name: is_of_detect(name, fields, joined=not into_folder and len(fields) > 1))
     if given["job"] is not None:
         fields = share_of(fields, given["job"], given["njobs"])
     recipe = recipe_of(given, settings)
@@ -70,7 +71,7 @@ def check_options(output, into_folder: bool, given: dict) -> None:
             if value:
                 raise click.UsageError(f"{name}: needs a folder for --output, with a catalog an input; {output} is one file")
         check_output(output, given["overwrite"])
-        check_columns(given["columns"], output)
+        check_regions(given["columns"], output)
         check_plot(given["plot"], given["overwrite"])
         check_report(given["report"], given["overwrite"])
         check_cutouts(given["cutouts"], given["overwrite"])
@@ -84,7 +85,7 @@ def check_options(output, into_folder: bool, given: dict) -> None:
 
     name = Path(f"catalog.{given['format']}")
     writer_for(name)
-    check_columns(given["columns"], name)
+    check_regions(given["columns"], name)
 
 
 def recipe_of(given: dict, settings):
@@ -127,7 +128,7 @@ def detect_one(source, output, recipe, given: dict) -> None:
     if given["report"] is not None:
         from ..quicklook import write_report
 
-        write_report(given["report"], frame, result.background, opened().card.stretch, shown, given["overwrite"])
+        write_report(given["report"], frame, result.background, opened().card.stretch, result.catalog, given["overwrite"])
     if given["cutouts"] is not None:
         from ..cutouts import write_cutouts
 
@@ -196,29 +197,51 @@ def bar_of_fields(total: int):
         yield lambda seen, name: progress.update(task, completed=seen, description=name)
 
 
-def check_columns(names, output) -> None:
-    """Before the work: is there such a column in any catalog, and does the format need others?"""
-    from ..columns import COLUMNS as KNOWN
-    from ..columns import FIELD
+def check_regions(names, output) -> None:
+    """Before the work: does the format need other columns than these?"""
     from ..errors import OutputError
 
     if names and output.suffix.lower() == ".reg":
         raise OutputError(f"{output}: regions are made of the boxes; leave --columns out")
+
+
+def check_columns(names, is_known) -> None:
+    """Before the work: will the catalog have these columns?
+
+    Args:
+        is_known: of a name, whether it will.
+    """
+    from ..errors import OutputError
+
     for name in names or ():
-        if name not in {column.name for column in (*KNOWN, FIELD)} and not name.startswith(("flux_", "mag_")):
+        if not is_known(name):
             raise OutputError(f"--columns: {name!r} is no column of the catalog; astroyolo info columns lists them")
+
+
+def is_of_detect(name: str, fields, joined: bool) -> bool:
+    """Whether the catalogs of these fields can have the column: all of them in one file if ``joined``.
+
+    A field of one file says only when it is read which bands it has.
+    """
+    from ..columns import PRIMARY, column_called, columns_for
+
+    if name == "field":
+        return joined
+    if any(field.bands is None for field in fields):
+        return name != PRIMARY.name and column_called(name) is not None
+    return any(name == column.name for bands in {field.bands for field in fields} for column in columns_for(bands))
 
 
 def check_plot(plot, overwrite: bool) -> None:
     """Before the work: can the picture be written?"""
     from ..errors import OutputError
+    from ..whole import check_place
 
     if plot is None:
         return
     if plot.suffix.lower() != ".png":
         raise OutputError(f"{plot}: --plot writes PNG; end its name in .png")
-    if plot.exists() and not overwrite:
-        raise OutputError(f"{plot}: exists; add --overwrite to replace it")
+    check_place(plot, overwrite)
 
 
 def check_report(report, overwrite: bool) -> None:

@@ -39,8 +39,8 @@ def merge(catalogs, radius, output, columns, overwrite, quiet):
     if into_folder and columns and not {"ra", "dec"} <= set(columns):
         raise click.UsageError("--columns: a folder by place on the sky needs ra and dec among them")
     (check_folder if into_folder else check_output)(output, overwrite)
-    table = join([Path(path) for path in files_of(catalogs)], radius)
     with notes_as_lines():
+        table = join([Path(path) for path in files_of(catalogs)], radius, columns)
         (write_partitions if into_folder else write)(only_columns(table, columns), output, overwrite)
     if not quiet:
         click.echo(f"{len(table)} rows, {int(table['is_primary'].sum())} primary: {output}", err=True)
