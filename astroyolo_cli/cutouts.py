@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ SMALLEST, LARGEST = 48, 512  # pixels
 
 
 def check_cutouts(folder: Path, overwrite: bool) -> None:
-    """Before the work: can the folder be made? One that holds other things than PNG files is never replaced."""
-    check_folder(folder, overwrite, lambda name: name.endswith(".png"))
+    """Before the work: can the folder be made? One that holds other things than cutouts is never replaced."""
+    check_folder(folder, overwrite, lambda name: re.fullmatch(r"\d{6,}(-[a-z]+)*\.png", name) is not None)
 
 
 def write_cutouts(

@@ -38,6 +38,13 @@ def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, in
         return header_of(image, hdus), tuple(image.shape[-2:])
 
 
+def has_several_images(path: Path) -> bool:
+    path = ready(path)
+    check_claims(path)
+    with opened(path) as hdus:
+        return sum(is_image(hdu) for hdu in hdus) > 1
+
+
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
     """(H, W) or (n, H, W) float32 in native byte order, NaN for BLANK and infinite, and the header; of the cut alone, where given."""
     path = ready(path)

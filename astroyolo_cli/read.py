@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,16 +12,17 @@ from astropy.io import fits
 
 from .align import align, same_grid
 from .celestial import celestial_wcs, wcs_of
-from .errors import InputError
+from .errors import AstroYOLOWarning, InputError
 from .fill import without_fill
 from .frame import Frame
-from .hdus import read_header, read_image, ready
+from .hdus import has_several_images, read_header, read_image, ready
 from .inputs import FieldInput, resolve
 from .pictures import PICTURES, read_picture
 from .region import Cut, Region
 from .sections import Rows, blanked, is_bad, of, strips
 from .threads import spread
 
+UNNAMED = "image"  # a band whose header does not name it
 COUNTS = ("", "adu", "dn", "c", "count", "counts", "ct", "cts")  # units of which GAIN may be, as plain_unit has them
 ELECTRONS = ("e", "e-", "electron", "electrons")
 PER_SECOND = ("/s", "/sec", "/second", "s-1", "s^-1", "s**-1", "ps")
@@ -68,8 +70,9 @@ def read_field(
     """
     path = field.paths[0]
     if len(field.paths) == 1 and path.suffix.lower() in PICTURES:
-        if weight_map or mask:
-            raise InputError(f"{path}: a picture, and --weight-map and --mask are of FITS images; leave them out, or use FITS")
+        for name, value in {"--hdu": hdu, "--reference-band": reference_band, "--weight-map": weight_map, "--mask": mask}.items():
+            if value:
+                raise InputError(f"{path}: a picture, and {name} is of FITS images; leave it out, or use FITS")
         frame = read_picture(path, region)
         return replace(frame, zero_points=by_band(zero_points, frame.bands, path), gain=by_band(gain, frame.bands, path))
     cut = None if region is None else cut_of(region, field, hdu, reference_band)
@@ -83,9 +86,9 @@ def read_field(
     stated = {"zero_points": by_band(zero_points, frame.bands, path), "gain": by_band(gain, frame.bands, path)}
     frame = replace(frame, part=cut and cut.part, **{name: getattr(frame, name) | values for name, values in stated.items()})
     if weight_map:
-        frame = with_weights(frame, read_like(weight_map, frame.shape, in_parts, cut), weight_type)
+        frame = with_weights(frame, read_like(weight_map, frame.shape, hdu, in_parts, cut), weight_type)
     if mask:
-        frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, in_parts, cut)))
+        frame = with_mask(frame, of(is_masked, read_like(mask, frame.shape, hdu, in_parts, cut)))
     if not any(np.isfinite(strip).any() for counts in frame.counts.values() for strip in strips(counts)):
         raise InputError(
             f"{path}: no good pixel, all are NaN, infinite, masked or one fill value; is this the image? (--hdu chooses another)"
@@ -121,8 +124,19 @@ def read_planes(field: FieldInput, hdu: str | None, in_parts: bool = False, cut:
         return {band: one_plane(files.pop(0), hdu, in_parts, cut) for band in field.bands}  # no file stays in memory longer than needed
     counts, header = read_image(field.paths[0], hdu, in_parts, cut)
     if len(counts.shape) == 2:
-        return {band_name(header): plane_of(counts, header)}
+        return {only_band(header, field): plane_of(counts, header)}
     return cube_planes(counts, header, field)
+
+
+def only_band(header: fits.Header, field: FieldInput) -> str:
+    """The band of a single image: by its header, or where that says nothing as the user calls it."""
+    band, wanted = band_name(header), field.wanted or ()
+    if len(wanted) == 1 and band == UNNAMED:
+        return wanted[0]
+    if wanted and band not in wanted:
+        text = f"{field.paths[0]}: one image, of band {band!r}; --bands {','.join(wanted)} has no part in it"
+        warnings.warn(text, AstroYOLOWarning, stacklevel=2)
+    return band
 
 
 def cube_planes(counts: np.ndarray, header, field: FieldInput) -> dict[str, Plane]:
@@ -187,12 +201,12 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
 
 
 def band_name(header: fits.Header) -> str:
-    """The band as FILTER, BAND or BANDS has it, where that is a plain word; else "image"."""
+    """The band as FILTER, BAND or BANDS has it, where that is a plain word; else ``UNNAMED``."""
     for key in ("FILTER", "BAND", "BANDS", "FILTER1"):
         word = str(header.get(key, "")).split(" ")[0].strip()
         if word and word.isalnum() and len(word) <= 8:
             return word
-    return "image"
+    return UNNAMED
 
 
 def unit_of(header: fits.Header) -> str:
@@ -281,9 +295,9 @@ def known(sources: dict, find) -> dict[str, float]:
     return {band: value for band, value in found.items() if value is not None}
 
 
-def read_like(path: Path, shape: tuple[int, int], in_parts: bool = False, cut: Cut | None = None) -> np.ndarray | Rows:
-    """A map on the frame's pixels."""
-    data, _ = read_image(path, None, in_parts, cut)
+def read_like(path: Path, shape: tuple[int, int], hdu: str | None, in_parts: bool = False, cut: Cut | None = None) -> np.ndarray | Rows:
+    """A map on the frame's pixels: the only image of its file, or that in the HDU in which the frame's file has its own."""
+    data, _ = read_image(path, hdu if has_several_images(path) else None, in_parts, cut)
     if data.shape != shape:
         raise InputError(f"{path}: {data.shape} pixels, must be {shape}, those of the reference band")
     return data
@@ -307,7 +321,8 @@ def inverse_variance(is_rms: bool, weights: np.ndarray) -> np.ndarray:
 
 
 def is_masked(mask: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(mask) != 0
+    """NaN, which is no 0, is masked too."""
+    return mask != 0
 
 
 def with_mask(frame: Frame, masked) -> Frame:

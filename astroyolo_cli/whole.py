@@ -9,7 +9,7 @@ import shutil
 import socket
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +31,18 @@ def check_place(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: exists; add --overwrite to replace it")
     if not path.absolute().parent.is_dir():
         raise OutputError(f"{path}: its folder does not exist; make it first")
+
+
+def check_not_read(written: Iterable, read: Iterable) -> None:
+    """Before the work, whatever may be replaced: nothing that is written is a file that is read.
+
+    Raises:
+        OutputError: naming the first that is.
+    """
+    inputs = {path.resolve() for path in read if isinstance(path, Path)}
+    for path in written:
+        if isinstance(path, Path) and path.resolve() in inputs:
+            raise OutputError(f"{path}: is an input, which is never replaced; name another file or folder for the output")
 
 
 def check_folder(folder: Path, overwrite: bool, ours: Callable[[str], bool]) -> None:

@@ -104,6 +104,25 @@ def test_resume_keeps_what_is_valid_and_redoes_the_rest(tmp_path, network, frame
     assert statuses(run(*given, "-o", out, "--resume", "--min-score", "0.5", "--batch-size", "1"), out) == "0 done, 3 kept, 0 failed"
 
 
+@pytest.mark.parametrize("how", ["--overwrite", "--resume"])
+def test_an_input_is_never_replaced_by_its_catalog(tmp_path, network, frames, how):
+    given = frames[0], frames[2]
+    before = [path.read_bytes() for path in given]
+    for output in (frames[0].parent, frames[0]):
+        ended = run(*given, "-o", output, how)
+        assert ended.exit_code != 0
+        if how == "--overwrite" or output != frames[0]:
+            assert "is an input" in str(ended.exception)
+    (tmp_path / "link").symlink_to(frames[0].parent)
+    assert "is an input" in str(run(*given, "-o", tmp_path / "link", how).exception)
+    assert [path.read_bytes() for path in given] == before
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path, network, frames):
+    assert run(*frames[:2], "-o", f"{tmp_path}/night.v1/").exit_code == 0
+    assert len(list((tmp_path / "night.v1").glob("*.fits"))) == 2
+
+
 def test_resume_does_again_what_was_masked_otherwise(tmp_path, network, frames):
     shape = fits.getdata(frames[0]).shape
     mask, given = tmp_path / "mask.fits", (*frames[:2], "-o", tmp_path / "out", "--mask", tmp_path / "mask.fits", "--resume")

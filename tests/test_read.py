@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import warnings
 
 import numpy as np
 import pytest
@@ -154,10 +155,35 @@ def test_relative_weights_are_not_taken_for_inverse_variances(tmp_path):
     assert [frame.weights_are_relative for frame in kinds.values()] == [False, True]
 
 
+def test_a_map_of_several_images_is_read_where_the_image_is(tmp_path):
+    parts = [fits.ImageHDU(counts(seed=i), name=f"CCD{i}") for i in (1, 2)]
+    masks = [fits.ImageHDU(np.full((40, 50), i == 1, np.float32), name=f"CCD{i}") for i in (1, 2)]
+    masks[1].data[5] = np.nan  # no 0
+    fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(tmp_path / "a.fits")
+    fits.HDUList([fits.PrimaryHDU(), *masks]).writeto(tmp_path / "m.fits")
+    fits.HDUList([fits.PrimaryHDU(), masks[1]]).writeto(tmp_path / "one.fits")
+    for mask, hdu in (("m.fits", "CCD2"), ("m.fits", "2"), ("one.fits", "2")):
+        frame = read(tmp_path / "a.fits", mask=tmp_path / mask, hdu=hdu)
+        assert np.flatnonzero(frame.survey_mask.all(axis=1)).tolist() == [5] and frame.survey_mask.sum() == 50
+    with pytest.raises(InputError, match="no good pixel"):
+        read(tmp_path / "a.fits", mask=tmp_path / "m.fits")
+
+
+def test_bands_name_an_image_whose_header_does_not_and_are_noted_where_they_have_no_part(tmp_path):
+    fits.writeto(tmp_path / "a.fits", counts())
+    fits.writeto(tmp_path / "r.fits", counts(), fits.Header({"FILTER": "r"}))
+    for name, bands, expected in (("a.fits", "g", "g"), ("a.fits", "zg", "image"), ("r.fits", "zr", "r"), ("r.fits", "z", "r")):
+        field = resolve([str(tmp_path / name)], tuple(bands))[0]
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            assert read_field(field).bands == (expected,)
+        assert any("has no part" in str(note.message) for note in notes) == (expected not in bands)
+
+
 def test_a_picture_has_no_mask_of_fits_pixels(tmp_path):
     Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "a.png")
     fits.writeto(tmp_path / "m.fits", np.zeros((40, 50), np.float32))
-    with pytest.raises(InputError, match="--mask are of FITS images"):
+    with pytest.raises(InputError, match="--mask is of FITS images"):
         read(tmp_path / "a.png", mask=tmp_path / "m.fits")
 
 

@@ -2,10 +2,11 @@
 
 import contextlib
 import sys
+from pathlib import Path
 
 import click
 
-from .options import BATCH, COLUMNS, CUTOUTS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REGION, REPORT, options
+from .options import BATCH, COLUMNS, CUTOUTS, NETWORK, OUTPUT, OVERWRITE, PLOT, QUIET, READING, REGION, REPORT, is_folder, options
 
 
 @click.command()
@@ -29,16 +30,18 @@ def detect(inputs, output, **given):
       astroyolo detect mosaic.fits -o part.csv --region 150.1,2.2,3arcmin
     """
     settings = detect_settings(given)
-    into_folder = is_folder(output)
+    into_folder, output = is_folder(output), Path(output)
     check_options(output, into_folder, given)
     from ..batch import share_of
     from ..inputs import note_separate_bands, resolve
+    from ..whole import check_not_read
 
     fields = resolve(inputs, given["bands"])
     for name in ("plot", "report", "cutouts"):
         if given[name] is not None and len(fields) != 1:
             raise click.UsageError(f"--{name}: shows one field, and there are {len(fields)}; give one INPUT, or leave --{name} out")
     check_columns(given["columns"], lambda name: is_of_detect(name, fields, joined=not into_folder and len(fields) > 1))
+    check_not_read(written(fields, output, into_folder, given), read(fields, given))
     if given["job"] is not None:
         fields = share_of(fields, given["job"], given["njobs"])
     recipe = recipe_of(given, settings)
@@ -50,11 +53,6 @@ def detect(inputs, output, **given):
             detect_one(fields[0], output, recipe, given)
         else:
             sys.exit(detect_joined(fields, output, recipe, given))
-
-
-def is_folder(output) -> bool:
-    """Whether OUTPUT means a folder of catalogs: one that exists, or a name without an ending."""
-    return str(output) != "-" and (output.is_dir() or not output.suffix)
 
 
 def check_options(output, into_folder: bool, given: dict) -> None:
@@ -79,13 +77,28 @@ def check_options(output, into_folder: bool, given: dict) -> None:
     for name in ("plot", "report", "cutouts"):
         if given[name] is not None:
             raise click.UsageError(f"--{name}: shows one field; leave it out where --output is a folder")
-    from pathlib import Path
-
     from ..write import writer_for
 
     name = Path(f"catalog.{given['format']}")
     writer_for(name)
     check_regions(given["columns"], name)
+
+
+def read(fields, given: dict) -> list:
+    """The files that are read."""
+    from ..model.checkpoint import locate
+
+    maps = (given["weight_map"], given["mask"], locate(given["weights"]))
+    return [path for field in fields for path in field.paths] + [path for path in maps if path is not None]
+
+
+def written(fields, output, into_folder: bool, given: dict) -> list:
+    """The files that are written."""
+    from ..batch import jobs_of
+
+    if into_folder:
+        return [path for job in jobs_of(fields, output, given["format"], given["log"]) for path in (job.output, job.log)]
+    return [output, given["plot"], given["report"]]
 
 
 def recipe_of(given: dict, settings):

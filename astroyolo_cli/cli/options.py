@@ -1,6 +1,7 @@
 """Options that several commands share, each defined once."""
 
 import math
+import os
 from pathlib import Path
 
 import click
@@ -46,11 +47,27 @@ def region_of(ctx, param, value: str | None):
         raise click.BadParameter(str(error)) from error
 
 
+class Folder(type(Path())):
+    """A path that was written with a slash at its end."""
+
+
+class Output(click.Path):
+    """A file, or a folder: one that exists, or a name without an ending, or with a slash at its end."""
+
+    def convert(self, value, param, ctx):
+        path = super().convert(value, param, ctx)
+        return Folder(path) if str(value).endswith(("/", os.sep)) else path
+
+
+def is_folder(output: Path) -> bool:
+    return str(output) != "-" and (isinstance(output, Folder) or output.is_dir() or not output.suffix)
+
+
 OUTPUT = click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=Output(path_type=Path, allow_dash=True),
     help="Catalog to write; its ending chooses the format: csv, fits, ecsv, vot, parquet, jsonl, reg (DS9). - is CSV on standard output.",
 )
 COLUMNS = click.option(
