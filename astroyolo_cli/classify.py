@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from .columns import OUTSIDE, UNSEEN, columns_named, meta_of_columns
 from .detections import Detections, concatenate
 from .errors import AstroYOLOWarning, InputError, reason_of
 from .frame import Frame
-from .inputs import FieldInput, expand_lists, resolve_one, with_short_names
+from .inputs import NO_INPUT, FieldInput, expand_lists, resolve_among, resolve_one, with_short_names
 from .measure import as_column, from_network, to_sky
 from .morphology import unsure
 from .pictures import PICTURES
@@ -35,23 +35,33 @@ SHIFTS = (0, 4)  # pixels: half a cell of YOLOX's finest level
 IMAGES = (*PICTURES, ".fits", ".fit", ".fz", ".fits.gz", ".fits.bz2")
 CUTOUT_COLUMNS = ("field", "class", "score", "p_star", "p_galaxy", "morphology", "p_smooth", "p_disk", "flags")
 POSITION_COLUMNS = ("id", "field", "x", "y", "ra", "dec", "xmin", "ymin", "xmax", "ymax", *CUTOUT_COLUMNS[1:])
+ARRIVES = 1.0  # pixels from a place on the sky at which the way there and back may end
 SKY_NAMES = (("ra", "dec"), ("raj2000", "dej2000"), ("ra_icrs", "de_icrs"), ("alpha_j2000", "delta_j2000"), ("_ra", "_de"))
 PIXEL_NAMES = ((("x", "y"), 0), (("xwin_image", "ywin_image"), 1), (("x_image", "y_image"), 1))  # and the first pixel's number
 
 
 def cutout_inputs(inputs: Iterable[str], bands: tuple[str, ...] | None) -> list[FieldInput]:
-    """The cutouts that INPUT names; of a folder all pictures and FITS files below it, unless it holds one file a band."""
-    found = []
-    for given in expand_lists(list(inputs)):
-        path = Path(given)
-        if path.is_dir() and not any(path.glob("img_*.fits*")):
-            files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(IMAGES))
-            if not files:
-                raise InputError(f"{path}: no pictures and no FITS files below it; name a folder of cutouts")
-            found += [field for file in files for field in resolve_one(str(file), bands)]
-        else:
-            found += resolve_one(given, bands)
+    """The cutouts that INPUT names; of a folder all pictures and FITS files below it, unless it holds one file a band.
+
+    Raises:
+        InputError: as ``resolve``, and for a folder without cutouts if it is the only input.
+    """
+    given = expand_lists(list(inputs))
+    found = [field for one in given for field in cutouts_of(one, bands, alone=len(given) == 1)]
+    if not found:
+        raise InputError(NO_INPUT)
     return with_short_names(found)
+
+
+def cutouts_of(given: str, bands: tuple[str, ...] | None, alone: bool) -> list[FieldInput]:
+    """The cutouts of one of several inputs: one that cannot be used is a cutout that will fail, and not the end of the others."""
+    path = Path(given)
+    if not path.is_dir() or any(path.glob("img_*.fits*")):
+        return resolve_among(given, bands, alone)
+    files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(IMAGES))
+    if alone and not files:
+        raise InputError(f"{path}: no pictures and no FITS files below it; name a folder of cutouts")
+    return [field for file in files for field in resolve_one(str(file), bands)] or resolve_among(given, bands, alone)
 
 
 def classify_cutouts(fields: list[FieldInput], engine, reading: dict, advance=lambda: None) -> tuple[Table, int]:
@@ -121,17 +131,29 @@ def shrunk_middle(rgb: np.ndarray, side: float) -> np.ndarray:
     return np.stack([np.asarray(plane.resize((SHOWN, SHOWN), how, box), np.float32) for plane in planes])
 
 
-def classify_positions(
-    frame: Frame, xy: np.ndarray, engine, field: str = "", ids: np.ndarray | None = None, advance=lambda n: None
-) -> Table:
+@dataclass(frozen=True)
+class Positions:
+    """What a catalog says of where to look, a row a position.
+
+    Attributes:
+        xy: (n, 2) pixels, the centre of the first pixel at 0; NaN where the frame's WCS does not reach.
+        ids: (n,) whole numbers of the rows; None where it has none.
+        sky: (n, 2) RA and Dec, degrees, as the catalog states them; None where it does not.
+    """
+
+    xy: np.ndarray
+    ids: np.ndarray | None = None
+    sky: np.ndarray | None = None
+
+
+def classify_positions(frame: Frame, positions: Positions, engine, field: str = "", advance=lambda n: None) -> Table:
     """A row a position, in their order; those outside of the frame are flagged and empty.
 
     Args:
-        xy: (n, 2) pixels, the centre of the first pixel at 0; NaN counts as outside.
-        ids: (n,) numbers of the rows; default 1 to n.
+        positions: NaN counts as outside; ``ids`` by default 1 to n, RA and Dec by the frame's WCS.
         advance: called with how many positions were done.
     """
-    height, width = frame.shape
+    xy, ids, (height, width) = positions.xy, positions.ids, frame.shape
     inside = (np.isfinite(xy) & (xy > -0.5) & (xy < np.array([width, height]) - 0.5)).all(axis=1)
     background = {} if frame.stretched else backgrounds(frame)
     zoom, parts = shown_enlarged(frame, background), []
@@ -140,11 +162,19 @@ def classify_positions(
             parts.append(at_positions(frame, background, xy[rows], engine, zoom))
         advance(len(rows))
     found = spread(concatenate(parts), inside)
-    ra, dec = to_sky(frame, *xy.T)
+    ra, dec = sky_of(frame, positions)
     values = {name: blank(value, inside) for name, value in from_network(found).items()}
     values |= {"id": np.arange(1, len(xy) + 1, dtype=np.int32) if ids is None else ids, "field": np.full(len(xy), field)}
     values |= {"x": xy[:, 0], "y": xy[:, 1], "ra": ra, "dec": dec, "flags": np.where(inside, doubts(found), OUTSIDE)}
     return table_of(values, POSITION_COLUMNS)
+
+
+def sky_of(frame: Frame, positions: Positions) -> np.ndarray:
+    """(2, n) RA and Dec, degrees: as the catalog states them, else by the frame's WCS."""
+    made = np.stack(to_sky(frame, *positions.xy.T))
+    if positions.sky is None:
+        return made
+    return np.where(np.isfinite(positions.sky).all(axis=1), positions.sky.T, made)
 
 
 def at_positions(frame: Frame, background: dict, xy: np.ndarray, engine, zoom: float) -> Detections:
@@ -194,8 +224,8 @@ def table_of(values: dict[str, np.ndarray], names: tuple[str, ...]) -> Table:
     return table
 
 
-def read_positions(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray | None]:
-    """(n, 2) pixels from 0 of a catalog's rows, by RA and Dec where the frame has a WCS, and the rows' whole-numbered ``id``, if any.
+def read_positions(path: Path, frame: Frame) -> Positions:
+    """Of a catalog's rows: their pixels by RA and Dec where the frame has a WCS, and their whole-numbered ``id``, if any.
 
     Known are ra and dec (degrees, ICRS) under their usual names, x and y (from 0), and SExtractor's X_IMAGE (from 1).
 
@@ -206,26 +236,47 @@ def read_positions(path: Path, frame: Frame) -> tuple[np.ndarray, np.ndarray | N
     names = {name.lower(): name for name in table.colnames}
     ids = np.asarray(table[names["id"]]) if "id" in names and np.asarray(table[names["id"]]).dtype.kind in "iu" else None
     try:
-        for pair in SKY_NAMES if frame.wcs is not None else ():
-            if set(pair) <= set(names):
-                return to_pixels(frame, *(floats(table, names[name]) for name in pair)), ids
+        sky = sky_given(table, names, frame)
+        if sky is not None and frame.wcs is not None:
+            return Positions(to_pixels(frame, *sky.T), ids, sky)
         for pair, first in PIXEL_NAMES:
             if set(pair) <= set(names):
-                return np.stack([floats(table, names[name]) for name in pair], 1).reshape(-1, 2) - first, ids
+                return Positions(pairs_of(table, names, pair) - first, ids, sky)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: positions that are no numbers ({reason_of(error)}); correct the catalog") from error
     lacking = "ra and dec, or x and y" if frame.wcs is not None else "x and y (the frame has no WCS, so that ra and dec cannot be used)"
     raise InputError(f"{path}: needs columns {lacking}; it has {', '.join(table.colnames[:8])}")
 
 
-def to_pixels(frame: Frame, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """(n, 2) pixels from 0; NaN where the WCS does not reach."""
-    from astropy.coordinates import SkyCoord
+def sky_given(table: Table, names: dict[str, str], frame: Frame) -> np.ndarray | None:
+    """(n, 2) RA and Dec as the catalog states them; None where it does not, or in words that a frame without a WCS does not need."""
+    pair = next((pair for pair in SKY_NAMES if set(pair) <= set(names)), None)
+    if pair is None or (frame.wcs is None and any(table[names[name]].dtype.kind not in "iuf" for name in pair)):
+        return None
+    return pairs_of(table, names, pair)
 
-    xy = np.full((len(ra), 2), np.nan)
+
+def pairs_of(table: Table, names: dict[str, str], pair: tuple[str, str]) -> np.ndarray:
+    """(n, 2) float64 of two columns.
+
+    Args:
+        names: in lower case -> as the table has them.
+    """
+    return np.stack([floats(table, names[name]) for name in pair], 1).reshape(-1, 2)
+
+
+def to_pixels(frame: Frame, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """(n, 2) pixels from 0; NaN where the WCS does not reach: far from a distorted frame astropy's search ends at any pixel."""
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
+    xy, wcs = np.full((len(ra), 2), np.nan), frame.wcs.celestial
     known = np.isfinite(ra) & (np.abs(dec) <= 90)
+    sky = SkyCoord(ra[known], dec[known], unit="deg")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        x, y = frame.wcs.celestial.world_to_pixel(SkyCoord(ra[known], dec[known], unit="deg"))
-    xy[known] = np.stack([x, y], 1)
+        xy[known] = np.stack(wcs.world_to_pixel(sky), 1)
+    back = SkyCoord(*to_sky(frame, *xy[known].T), unit="deg")
+    off = back.separation(sky).deg / max(proj_plane_pixel_scales(wcs))
+    xy[known] = np.where(off[:, None] <= ARRIVES, xy[known], np.nan)
     return xy

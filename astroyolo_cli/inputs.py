@@ -15,6 +15,7 @@ from .remote import RemotePath, filesystem, is_remote
 
 WAVELENGTH_ORDER = "u g r i z y J H K".split()  # bluest first
 LONGEST_LIST = 100_000_000  # characters
+NO_INPUT = "no input: name at least one file, folder or pattern"
 COMPRESSIONS = (".gz", ".bz2", ".fz")
 
 
@@ -45,7 +46,7 @@ def resolve(inputs: Sequence[str], bands: Sequence[str] | None = None) -> list[F
     given = expand_lists(inputs)
     fields = [field for one in given for field in resolve_among(one, tuple(bands) if bands else None, alone=len(given) == 1)]
     if not fields:
-        raise InputError("no input: name at least one file, folder or pattern")
+        raise InputError(NO_INPUT)
     return with_short_names(fields)
 
 
@@ -83,7 +84,7 @@ def expand_lists(inputs: Sequence[str]) -> list[str]:
 def text_of_list(path: Path) -> str:
     """What a list of paths holds; it may be a pipe, and is not endless."""
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:  # Windows puts a mark of UTF-8 first
             text = file.read(LONGEST_LIST)
     except OSError as error:
         raise InputError(f"{path}: not a readable list of paths ({error.strerror or error})") from error
@@ -96,7 +97,7 @@ def files_of(inputs: Sequence[str]) -> list[str]:
     """The files that paths, patterns and lists name, in their order.
 
     Raises:
-        InputError: for a pattern that fits nothing; a missing file is left to its reader.
+        InputError: for a pattern that fits nothing, and for no file at all; a missing file is left to its reader.
     """
     found = []
     for given in expand_lists(inputs):
@@ -104,6 +105,8 @@ def files_of(inputs: Sequence[str]) -> list[str]:
         if not matches:
             raise InputError(f"{given}: fits no file; check the path, or quote the pattern")
         found += matches
+    if not found:
+        raise InputError(NO_INPUT)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def merge(paths: list[Path], radius: float, columns: tuple[str, ...] | None = No
 
     Rows of different fields within ``radius`` of each other are one source: of these that one is primary which touches no edge or
     seam, and of such the surest. Of each other field only the nearest row is the same source. Rows without a place on the sky are
-    primary.
+    primary. A field is of one file: where files share its name, the file's own goes before it.
 
     Args:
         radius: arcsec.
@@ -32,7 +33,10 @@ def merge(paths: list[Path], radius: float, columns: tuple[str, ...] | None = No
         InputError: for a catalog that cannot be read or lacks ra, dec, score or flags, for one that is named twice, and for a
             column that holds words in one and numbers in another, or is in one unit here and in another there.
     """
-    whole = joined({str(path): with_field(path, name) for path, name in names_of(sorted(paths))}, columns)
+    named = names_of(sorted(paths))
+    tables = [with_field(path, name) for path, name in named]
+    tell_fields_apart(tables, [name for _, name in named])
+    whole = joined({str(path): table for (path, _), table in zip(named, tables)}, columns)
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
     whole["is_primary"] = primary
@@ -94,8 +98,41 @@ def with_field(path: Path, name: str) -> Table:
     in_own_types(table)
     if "field" not in table.colnames:
         table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)
+    elif table["field"].dtype.kind != "U":
+        table["field"] = table["field"].astype(str)  # frames that are numbered
     table.meta.clear()
     return table
+
+
+def tell_fields_apart(tables: list[Table], files: list[str]) -> None:
+    """Rename fields that several of the tables have: a frame's rows are in one file, so that these are several frames.
+
+    Args:
+        files: the tables' short names, all different.
+    """
+    found = [np.unique(np.ma.filled(np.ma.asarray(table["field"]).astype(str), ""), return_inverse=True) for table in tables]
+    names = own_names({file: fields.tolist() for file, (fields, _) in zip(files, found)})
+    for table, file, (fields, which) in zip(tables, files, found):
+        new = [names[file, field] for field in fields.tolist()]
+        if new != fields.tolist():
+            table["field"] = np.array(new)[which]
+
+
+def own_names(fields: dict[str, list[str]]) -> dict[tuple[str, str], str]:
+    """File and field -> a name that no other has: the field's own or, where files share that, with the file's before it.
+
+    >>> own_names({"n1": ["a", "b"], "n2": ["a"]})
+    {('n1', 'a'): 'n1_a', ('n1', 'b'): 'b', ('n2', 'a'): 'n2_a'}
+    """
+    files_with = Counter(field for names in fields.values() for field in names)
+    found, taken = {}, set(files_with)
+    for file, field in [(file, field) for file, names in fields.items() for field in names]:
+        new = field
+        while files_with[field] > 1 and new in taken:
+            new = f"{file}_{new}" if new else file
+        taken.add(new)
+        found[file, field] = new
+    return found
 
 
 def rank_of(table: Table) -> np.ndarray:

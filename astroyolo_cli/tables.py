@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from codecs import BOM_UTF8
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Column, MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table, vstack
 
 from .columns import COLUMNS, FIELD, column_called
 from .errors import InputError, reason_of
@@ -27,7 +28,7 @@ def read_table(path: Path) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
-            return {"parquet": read_parquet, "ascii.csv": read_csv}.get(kind, partial(Table.read, format=kind))(path)
+            return {"parquet": read_parquet, "ascii.csv": read_csv, "fits": read_fits}.get(kind, partial(Table.read, format=kind))(path)
     except InputError:
         raise
     except (*BROKEN_FILE, Warning) as error:
@@ -36,13 +37,31 @@ def read_table(path: Path) -> Table:
 
 def read_csv(path: Path) -> Table:
     """Our columns of words hold words, also where all look like numbers: field 00123 is not 123."""
-    table = Table.read(path, format="ascii.csv")
+    read = partial(Table.read, path, format="ascii.csv", **marked(path))
+    table = read()
     lost = [name for name in TEXT if name in table.colnames and table[name].dtype.kind in "iuf" and not is_empty(table[name])]
     if lost:  # the slow reader: the fast one takes no converters
-        words = Table.read(path, format="ascii.csv", include_names=lost, converters=dict.fromkeys(lost, str), fast_reader=False)
+        words = read(include_names=lost, converters=dict.fromkeys(lost, str), fast_reader=False)
         for name in lost:
             table[name] = words[name]
     return table
+
+
+def marked(path: Path) -> dict[str, str]:
+    """What astropy must be told of a CSV file that starts with the mark of UTF-8, as spreadsheets write it; no other is read as fast."""
+    with path.open("rb") as file:
+        return {"encoding": "utf-8-sig"} if file.read(len(BOM_UTF8)) == BOM_UTF8 else {}
+
+
+def read_fits(path: Path) -> Table:
+    """The first table; of SExtractor's FITS_LDAC the sources, which come after the image's header, of all extensions of the image."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        sources = [number for number, hdu in enumerate(hdus) if hdu.name == "LDAC_OBJECTS"]
+    if len(sources) < 2:
+        return Table.read(path, format="fits", hdu=sources[0] if sources else None)
+    return vstack([Table.read(path, format="fits", hdu=number) for number in sources], metadata_conflicts="silent")
 
 
 def is_empty(column: Column) -> bool:

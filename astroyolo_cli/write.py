@@ -299,10 +299,15 @@ def write_parquet(catalog: Table, path: Path) -> None:
     except ImportError as error:
         raise OutputError(f"{path.suffix} needs pyarrow: pip install 'astroyolo[parquet]'") from error
     columns = (values_and_mask(catalog[name]) for name in catalog.colnames)
-    arrays = [pyarrow.array(values, mask=mask) for values, mask in columns]
+    arrays = [pyarrow.array(native(values), mask=mask) for values, mask in columns]
     described = [pyarrow.field(name, array.type, metadata=details_of(catalog[name])) for name, array in zip(catalog.colnames, arrays)]
     about = {"astroyolo": json.dumps(dict(catalog.meta), default=str)}
     parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(described, metadata=about)), path)
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """In this machine's byte order, which FITS files' is not."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def details_of(column) -> dict[str, str]:

@@ -1,11 +1,14 @@
 """Classes of cutouts and at positions: which source is meant, which row is whose, and the command."""
 
 import csv
+import warnings
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import Sip
 from click.testing import CliRunner
 from PIL import Image
 
@@ -15,6 +18,7 @@ from astroyolo_cli.cli import cli
 from astroyolo_cli.columns import OUTSIDE, UNSEEN
 from astroyolo_cli.errors import AstroYOLOWarning, InputError
 from astroyolo_cli.inputs import resolve
+from astroyolo_cli.measure import to_sky
 from astroyolo_cli.model.checkpoint import Calibration, Card
 from astroyolo_cli.read import read_field
 from astroyolo_cli.stretch import Stretch, backgrounds, lupton_rgb, section_rgb
@@ -143,7 +147,7 @@ def test_where_nothing_is_detected_a_flag_says_so():
     frame = make_frame({"r": np.random.default_rng(0).normal(0, 1, (300, 300))})
     for score, flagged in ((0.8, False), (0.005, True)):
         engine = FakeEngine([(120, 120, 136, 136)], score=score)
-        table = classify.classify_positions(frame, np.array([[150.0, 150.0]]), engine)
+        table = classify.classify_positions(frame, classify.Positions(np.array([[150.0, 150.0]])), engine)
         assert bool(table["flags"][0] & UNSEEN) == flagged == (table["score"][0] < 0.02)
 
 
@@ -153,14 +157,15 @@ def test_numbers_of_64_bits_stay_what_they_are(tmp_path):
     places = Table({"x": [50.0, 100.0], "y": [60.0, 90.0], "id": np.array(long)})
     for ending in ("fits", "csv"):
         places.write(tmp_path / f"a.{ending}")
-        xy, ids = classify.read_positions(tmp_path / f"a.{ending}", frame)
-        assert classify.classify_positions(frame, xy, FakeEngine(), ids=ids)["id"].tolist() == long
+        positions = classify.read_positions(tmp_path / f"a.{ending}", frame)
+        assert classify.classify_positions(frame, positions, FakeEngine())["id"].tolist() == long
 
 
 def test_positions_keep_their_order_and_those_outside_are_marked():
     engine = FakeEngine([(122, 120, 134, 136)])
     xy = np.array([[200.3, 100.8], [-3, 50], [10, 20], [np.nan, 4], [339.4, 299.4], [340, 10]])
-    table = classify.classify_positions(sky_frame(wcs=tan_wcs()), xy, engine, "a field", np.array([7, 3, 5, 1, 9, 2]))
+    positions = classify.Positions(xy, np.array([7, 3, 5, 1, 9, 2]))
+    table = classify.classify_positions(sky_frame(wcs=tan_wcs()), positions, engine, "a field")
     assert table["id"].tolist() == [7, 3, 5, 1, 9, 2] and set(table["field"]) == {"a field"}
     outside = np.array([False, True, False, True, False, True])
     assert ((table["flags"] & OUTSIDE) > 0).tolist() == outside.tolist()
@@ -181,11 +186,75 @@ def test_positions_by_sky_and_by_pixels(tmp_path, ending):
     ):
         path = tmp_path / f"positions.{ending}"
         Table(columns).write(path, overwrite=True, **({"format": "votable"} if ending == "vot" else {}))
-        got, ids = classify.read_positions(path, frame)
-        np.testing.assert_allclose(got, xy, atol=1e-6)
-        assert ids is None
+        got = classify.read_positions(path, frame)
+        np.testing.assert_allclose(got.xy, xy, atol=1e-6)
+        assert got.ids is None
     Table({"x": xy[:, 0], "y": xy[:, 1], "id": [4, 2]}).write(path, overwrite=True, **({"format": "votable"} if ending == "vot" else {}))
-    assert classify.read_positions(path, frame)[1].tolist() == [4, 2]
+    assert classify.read_positions(path, frame).ids.tolist() == [4, 2]
+
+
+def sip_wcs(quadratic=3e-4):
+    """A distortion that folds over, some thousand pixels from the frame."""
+    wcs = tan_wcs(170, 150)
+    wcs.wcs.ctype = ["RA---TAN-SIP", "DEC--TAN-SIP"]
+    along_x, along_y = np.zeros((2, 3, 3))
+    along_x[2, 0] = along_y[0, 2] = quadratic
+    wcs.sip = Sip(along_x, along_y, None, None, wcs.wcs.crpix)
+    wcs.wcs.set()
+    return wcs
+
+
+def test_places_that_a_distorted_frame_does_not_reach_are_nowhere_in_it():
+    frame = sky_frame(wcs=sip_wcs())
+    ra, dec = (values.ravel() for values in np.meshgrid(150 + np.linspace(-0.45, 0.45, 61), 2 + np.linspace(-0.45, 0.45, 61)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = np.stack(frame.wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg")), 1)
+    off = SkyCoord(*to_sky(frame, *plain.T), unit="deg").separation(SkyCoord(ra, dec, unit="deg")).arcsec
+    invented = ((plain > 0) & (plain < [339, 299])).all(axis=1) & (off > 100)
+    assert invented.sum() > 3  # astropy's own places in the frame, which show another sky
+    got = classify.to_pixels(frame, ra, dec)
+    assert np.isnan(got[invented]).all()
+    np.testing.assert_array_equal(got[off < 0.3], plain[off < 0.3])
+
+
+def test_places_in_a_distorted_frame_are_found():
+    frame, xy = sky_frame(wcs=sip_wcs()), np.random.default_rng(0).uniform(0, 300, (50, 2))
+    np.testing.assert_allclose(classify.to_pixels(frame, *to_sky(frame, *xy.T)), xy, atol=0.01)
+    assert classify.to_pixels(frame, np.zeros(0), np.zeros(0)).shape == (0, 2)
+    assert np.isnan(classify.to_pixels(frame, np.array([330.0, 150.0, np.nan]), np.array([-2.0, 95.0, 2.0]))).all()
+
+
+@pytest.mark.parametrize("wcs", [sip_wcs(), tan_wcs(), None], ids=["sip", "tan", "none"])
+def test_ra_and_dec_of_the_catalog_stay_as_they_are(tmp_path, wcs):
+    ra, dec = [150.001, 149.6, 150.3, -30.0, np.nan], [2.001, 2.0, 2.3, -2.0, 2.0]
+    Table({"ra": ra, "dec": dec, "x": [20.0] * 5, "y": [20.0] * 5}).write(tmp_path / "at.fits")
+    frame = sky_frame(wcs=wcs)
+    table = classify.classify_positions(frame, classify.read_positions(tmp_path / "at.fits", frame), FakeEngine())
+    assert np.ma.filled(table["ra"][:4], np.nan).tolist() == ra[:4] and np.ma.filled(table["dec"][:4], np.nan).tolist() == dec[:4]
+    assert np.isnan(np.ma.filled(table["ra"][4], np.nan)) and (wcs is None or bool(table["flags"][3] & OUTSIDE))
+
+
+def test_sky_in_words_does_not_stop_where_pixels_are_meant(tmp_path):
+    (tmp_path / "at.csv").write_text("ra,dec,x,y\n10:00:00,+02:00:00,12,13\n")
+    got = classify.read_positions(tmp_path / "at.csv", sky_frame())
+    assert got.xy.tolist() == [[12, 13]] and got.sky is None
+
+
+@pytest.mark.parametrize("extensions", [1, 2])
+def test_positions_of_fits_ldac_are_the_sources_not_the_header(tmp_path, extensions):
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for number in range(extensions):
+        hdus.append(fits.BinTableHDU(Table({"Field Header Card": ["SIMPLE = T"]}), name="LDAC_IMHEAD"))
+        hdus.append(fits.BinTableHDU(Table({"X_IMAGE": [11.0, 21.0 + number], "Y_IMAGE": [31.0, 41.0]}), name="LDAC_OBJECTS"))
+    hdus.writeto(tmp_path / "ldac.fits")
+    xy = classify.read_positions(tmp_path / "ldac.fits", sky_frame()).xy
+    assert xy.tolist() == [[10, 30], [20, 40], [10, 30], [21, 40]][: 2 * extensions]
+
+
+def test_the_mark_that_spreadsheets_put_before_utf_8_is_no_part_of_a_name(tmp_path):
+    (tmp_path / "at.csv").write_text("x,y\n12,13\n", encoding="utf-8-sig")
+    assert classify.read_positions(tmp_path / "at.csv", sky_frame()).xy.tolist() == [[12, 13]]
 
 
 def test_catalogs_without_positions_are_named(tmp_path):
@@ -255,6 +324,24 @@ def test_the_command_at_positions(tmp_path):
     assert table["score"][0] > 0.5 and table["class"][0].strip() == "star" and table["flags"].tolist()[1] == OUTSIDE
 
 
+def test_missing_files_and_empty_folders_do_not_end_the_others(tmp_path):
+    write_cutouts(tmp_path / "cutouts")
+    (tmp_path / "cutouts" / "broken.png").unlink()
+    (tmp_path / "empty").mkdir()
+    ended = run(tmp_path / "none.png", tmp_path / "cutouts", tmp_path / "empty", "-o", tmp_path / "out.csv")
+    assert ended.exit_code == 1 and "4 classified, 2 left out" in ended.stderr
+    assert "none.png: no such file" in ended.stderr and f"{tmp_path / 'empty'}: " in ended.stderr
+    assert "none.png: no such file" in str(run(tmp_path / "none.png", "-o", tmp_path / "one.csv").exception)
+
+
+@pytest.mark.parametrize("given", ["@empty.txt", "-"])
+def test_no_cutout_at_all_is_said_in_one_line(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    error = run(given, "-o", "out.csv").exception
+    assert isinstance(error, InputError) and str(error).startswith("no input: name at least one file")
+
+
 def test_what_cannot_be_is_said_before_the_work(tmp_path):
     write_cutouts(tmp_path / "cutouts")
     assert "no regions" in str(run(tmp_path / "cutouts", "-o", tmp_path / "out.reg").exception)
@@ -286,5 +373,5 @@ def test_positions_of_a_real_field_get_the_classes_that_detect_gives(tmp_path, s
     catalog = detect(frame, engine).catalog
     sure = catalog[(catalog["score"] > 0.5) & (catalog["flux_aper"] > 20 * catalog["flux_aper_err"])]
     assert len(sure) > 20
-    table = classify.classify_positions(frame, np.stack([sure["x"], sure["y"]], 1), engine)
+    table = classify.classify_positions(frame, classify.Positions(np.stack([sure["x"], sure["y"]], 1)), engine)
     assert np.mean(table["class"] == sure["class"]) > 0.9

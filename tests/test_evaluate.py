@@ -578,6 +578,9 @@ def test_catalogs_alone_need_no_network(tmp_path):
         (["--ds", ".", "--catalog", "x.csv", "-o", "r"], "--catalog"),
         (["--sg", ".", "--no-network", "-o", "r"], "--no-network"),
         (["--sg", ".", "--tile", "500", "-o", "r"], "--tile"),
+        (["--no-network", "--ds", ".", "-o", "r"], "--no-network"),
+        (["--sg", ".", "--catalog", "x.csv", "--no-network", "--ds", ".", "-o", "r"], "--ds: its pictures"),
+        (["--sg", ".", "--seed", "-1", "-o", "r"], "--seed"),
     ],
 )
 def test_wrong_usage(arguments, word):

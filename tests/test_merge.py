@@ -45,6 +45,45 @@ def test_catalogs_of_one_name_in_two_folders_are_two_fields(tmp_path):
         merge([paths[0], paths[0]], radius=1.0)
 
 
+def write_fields(path, fields, ra, score=0.9):
+    """A joined catalog, as detect writes it of several frames into one file."""
+    path.parent.mkdir(exist_ok=True)
+    write_catalog(path, ra, [60.0] * len(ra), [score] * len(ra))
+    table = Table.read(path)
+    table["field"] = fields
+    table.write(path, overwrite=True)
+    return path
+
+
+def test_frames_of_one_name_in_two_joined_catalogs_are_two_frames(tmp_path):
+    nights = [
+        write_fields(tmp_path / night / "all.fits", ["a", "a", "b"], [10.0, 20.0, 30.0], score)
+        for night, score in (("n1", 0.8), ("n2", 0.9))
+    ]
+    table = merge(nights, radius=1.0)
+    assert table["field"].tolist() == ["n1_all_a", "n1_all_a", "n1_all_b", "n2_all_a", "n2_all_a", "n2_all_b"]
+    assert table["is_primary"].tolist() == [False] * 3 + [True] * 3
+
+
+def test_fields_of_one_file_alone_keep_their_names_and_no_two_become_one(tmp_path):
+    paths = [
+        write_fields(tmp_path / "one.fits", ["a", "one_a", "z"], [10.0, 10.0001, 30.0]),
+        write_fields(tmp_path / "two.fits", ["a", "", "y"], [10.0, 50.0, 60.0]),
+        write_fields(tmp_path / "y.fits", ["", "x", "x"], [10.0, 50.0, 60.0]),
+    ]
+    table = merge(paths, radius=1.0)
+    assert table["field"].tolist() == ["one_one_a", "one_a", "z", "two_a", "two", "y", "y_y", "x", "x"]
+    assert table["is_primary"].sum() == 4  # at 10, 30, 50 and 60
+
+
+def test_frames_that_are_numbered_are_told_apart_too(tmp_path):
+    paths = [
+        write_fields(tmp_path / f"{name}.fits", fields, [10.0, 20.0]) for name, fields in (("a", [1, 2]), ("b", [2, 3]), ("c", [4, 5]))
+    ]
+    table = merge(paths, radius=1.0)
+    assert table["field"].astype(str).tolist() == ["1", "a_2", "b_2", "3", "4", "5"] and table["is_primary"].sum() == 2
+
+
 def test_neighbours_in_one_frame_are_two_sources():
     ra, dec = np.array([0.0, 0.6, 0.1, 0.62]) * ARCSEC, np.zeros(4)
     field = np.array(["a", "a", "b", "b"])
@@ -255,3 +294,63 @@ def test_a_merged_catalog_says_what_its_flags_mean(tmp_path):
     assert {bit: header[f"FLAG{bit}"] for bit in FLAGS} == FLAGS
     meta = Table.read(tmp_path / "out.ecsv").meta
     assert meta["flag_bits"] == {str(bit): meaning for bit, meaning in FLAGS.items()} and "count from 0" in meta["pixel_origin"]
+
+
+def test_an_output_among_the_catalogs_is_refused_before_the_work(tmp_path):
+    for name in "ab":
+        write_sources(tmp_path / f"{name}.fits", [STAR])
+    arguments = ["merge", str(tmp_path / "*.fits"), "-o", str(tmp_path / "survey.fits"), "--overwrite"]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    before = (tmp_path / "survey.fits").read_bytes()
+    again = CliRunner().invoke(cli, arguments)
+    assert isinstance(again.exception, OutputError) and "survey.fits: is or holds one of the CATALOGs" in str(again.exception)
+    assert (tmp_path / "survey.fits").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["surv.v1/", "surv.v1"])
+def test_folders_with_a_dot_in_their_name_are_folders(tmp_path, name):
+    pytest.importorskip("pyarrow")
+    for number in "ab":
+        write_sources(tmp_path / f"{number}.fits", [STAR])
+    if not name.endswith("/"):
+        (tmp_path / name).mkdir()
+    ended = CliRunner().invoke(cli, ["merge", str(tmp_path / "?.fits"), "-o", f"{tmp_path}/{name}", "--overwrite"])
+    assert ended.exit_code == 0, ended.exception
+    (part,) = (tmp_path / "surv.v1").iterdir()
+    again = CliRunner().invoke(cli, ["merge", str(part), "-o", f"{tmp_path}/surv.v1/", "--overwrite"])
+    assert "surv.v1: is or holds one of the CATALOGs" in str(again.exception) and part.exists()
+
+
+def test_columns_of_ones_own_in_a_single_fits_catalog_go_into_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    values = {"mine": np.arange(2, dtype=">f4"), "number": np.array([2**60 + 1, 7], ">i8"), "said": ["yes", "no"]}
+    write_sources(tmp_path / "a.fits", [STAR, STAR], **values)
+    ended = CliRunner().invoke(cli, ["merge", str(tmp_path / "a.fits"), "-o", str(tmp_path / "out.parquet")])
+    assert ended.exit_code == 0, ended.exception
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table["mine"].to_pylist() == [0, 1] and table["number"].to_pylist() == [2**60 + 1, 7]
+
+
+@pytest.mark.parametrize("given", ["@empty.txt", "-"])
+def test_no_catalog_at_all_is_said_in_one_line(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").touch()
+    error = CliRunner().invoke(cli, ["merge", given, "-o", "out.csv"]).exception
+    assert isinstance(error, InputError) and str(error).startswith("no input: name at least one file")
+
+
+def test_lists_and_csv_catalogs_with_the_mark_of_utf_8_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        write_sources(tmp_path / f"{name}.csv", [STAR])
+        text = (tmp_path / f"{name}.csv").read_text().replace("id,", "ra,", 1).replace(",ra,", ",id,", 1)  # ra comes first
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "list.txt").write_text("a.csv\nb.csv\n", encoding="utf-8-sig")
+    ended = CliRunner().invoke(cli, ["merge", "@list.txt", "-o", "out.csv"])
+    assert ended.exit_code == 0, ended.exception
+    assert read_table(tmp_path / "out.csv")["field"].tolist() == ["a", "b"]
+
+
+def test_a_single_field_of_digits_keeps_them_after_the_mark_of_utf_8(tmp_path):
+    (tmp_path / "a.csv").write_text("field,ra,dec,score,flags\n0012,1,2,0.5,0\n", encoding="utf-8-sig")
+    assert merge([tmp_path / "a.csv"], 1.0)["field"].tolist() == ["0012"]

@@ -128,3 +128,8 @@ def test_lowest_mode_finds_the_crowd_and_not_the_tail():
 def test_sky_option_refuses_pictures(tmp_path):
     result = CliRunner().invoke(simulate, [str(tmp_path / "out"), "--kind", "ds", "--sky", "frame.fits"])
     assert result.exit_code == 2 and "--sky" in result.output
+
+
+def test_bands_without_frames_to_take_them_from_are_refused(tmp_path):
+    result = CliRunner().invoke(simulate, [str(tmp_path / "out"), "-n", "1", "--bands", "z,r,g"])
+    assert result.exit_code == 2 and "--bands" in result.output and not (tmp_path / "out").exists()

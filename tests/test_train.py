@@ -28,7 +28,7 @@ from astroyolo_cli.train.loop import train
 from astroyolo_cli.train.optimise import keep_statistics, make_optimizer, set_frozen, train_step
 from astroyolo_cli.train.samples import Field
 from astroyolo_cli.train.schemes import SCHEMES, Phase
-from astroyolo_cli.train.state import Settings
+from astroyolo_cli.train.state import Average, Progress, Settings, load_checkpoint, save_checkpoint, save_settings
 from astroyolo_cli.train.watch import Watch
 
 
@@ -403,6 +403,39 @@ def test_a_cut_checkpoint_is_named(tmp_path, sg, ds):
         train(settings, tmp_path / "run", resume=True)
     checkpoint.with_name("checkpoint-previous.pt").replace(checkpoint)
     train(settings, tmp_path / "run", resume=True)
+
+
+def kept_run(folder, size="nano"):
+    """A checkpoint of a network that has learned nothing, the one before it, and the run's settings."""
+    settings = Settings((), "", size=size)
+    model = AstroYOLO(size)
+    parts = model, Average(model), make_optimizer(model, settings), torch.amp.GradScaler("cpu", enabled=False)
+    for step in (1, 2):
+        save_checkpoint(folder / "checkpoint.pt", *parts, Progress(step=step))
+    save_settings(settings, folder)
+    return parts
+
+
+def test_a_checkpoint_of_another_network_asks_for_the_runs_own_command(tmp_path):
+    assert load_checkpoint(tmp_path / "checkpoint.pt", *kept_run(tmp_path)).step == 2
+    (tmp_path / "other").mkdir()
+    with pytest.raises(WeightsError) as refused:
+        load_checkpoint(tmp_path / "checkpoint.pt", *kept_run(tmp_path / "other", "s"))
+    said = str(refused.value)
+    assert "another network" in said and f"--size (nano in {tmp_path / 'settings.json'})" in said and "--weights" in said
+    assert "previous" not in said and "\n" not in said
+
+
+def test_a_checkpoint_that_cannot_be_read_has_one_before_it(tmp_path):
+    parts = kept_run(tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"cut")
+    with pytest.raises(WeightsError, match="not a readable checkpoint.*move checkpoint-previous.pt to its place"):
+        load_checkpoint(tmp_path / "checkpoint.pt", *parts)
+
+
+def test_a_negative_seed_is_wrong_usage(tmp_path):
+    ended = CliRunner().invoke(cli, ["train", "--sg", str(tmp_path), "-o", str(tmp_path / "run"), "--seed", "-1"])
+    assert ended.exit_code == 2 and "--seed" in ended.output
 
 
 def test_a_scheme_without_its_data_says_so(tmp_path, sg):

@@ -70,10 +70,10 @@ def classes_at_positions(inputs, catalog, reading, network, quiet):
     if len(fields) != 1:
         raise AstroYOLOError(f"{len(fields)} frames for one --catalog: name the one frame that its positions are in")
     frame = read_field(fields[0], **reading)
-    xy, ids = read_positions(catalog, frame)
+    positions = read_positions(catalog, frame)
     opened, made = open_network(*network)
     with progress_bars(quiet) as track:
-        table = classify_positions(frame, xy, opened, fields[0].name, ids, track("classify", len(xy)))
+        table = classify_positions(frame, positions, opened, fields[0].name, track("classify", len(positions.xy)))
     table.meta["provenance"] |= made
     return table, 0
 

@@ -28,7 +28,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Pixels within which a detection is a source, where the header has no SEEING and PIXSCALE; else half the FWHM.",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="Score only so many fields, and so many pictures drawn at random with --seed.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of --limit.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the bootstrap and of --limit.")
 @options(TILE, OVERLAP, MAX_DET, VIEWS, DEVICE, ENGINE, OVERWRITE, QUIET)
 def evaluate(output, overwrite, quiet, **given):
     """Score a network, and catalogs of any tool, against what is true; write a report.
@@ -64,6 +64,8 @@ def check_given(given: dict) -> None:
         raise click.UsageError("--catalog: needs --sg, the fields that the catalogs are of")
     if not given["network"] and not given["catalogs"]:
         raise click.UsageError("--no-network: leaves nothing to score; add --catalog")
+    if not given["network"] and given["ds"]:
+        raise click.UsageError("--ds: its pictures are for the network alone, which --no-network leaves out; leave one of them out")
     tile = given["tile"] or 512
     if tile % 32 or given["overlap"] >= tile:
         raise click.UsageError(f"--tile {tile}: must be a multiple of 32 and more than --overlap {given['overlap']}; try 512 and 128")

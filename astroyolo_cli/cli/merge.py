@@ -1,8 +1,10 @@
 """astroyolo merge."""
 
+from pathlib import Path
+
 import click
 
-from .options import COLUMNS, OUTPUT, OVERWRITE, QUIET, options
+from .options import COLUMNS, OUTPUT, OVERWRITE, QUIET, is_folder, options
 
 
 @click.command()
@@ -19,7 +21,7 @@ def merge(catalogs, radius, output, columns, overwrite, quiet):
     """Join the catalogs of overlapping frames; of the rows of one source one is primary (column is_primary).
 
     CATALOG is files that detect wrote with sky positions, patterns, @list.txt, or - for paths on standard input. OUTPUT is a file,
-    or, a name without ending, a folder of Parquet files by place on the sky, for hats-import, LSDB, Dask or DuckDB.
+    or a folder (it exists, or ends in /, or has no ending) of Parquet files by place on the sky, for hats-import, LSDB, Dask or DuckDB.
 
     \b
     Examples:
@@ -27,20 +29,31 @@ def merge(catalogs, radius, output, columns, overwrite, quiet):
       astroyolo merge a.fits b.fits -o both.csv --radius 0.6
       astroyolo merge 'catalogs/*.fits' -o survey/
     """
-    from pathlib import Path
-
     from ..inputs import files_of
     from ..merge import merge as join
     from ..partitions import check_folder, write_partitions
     from ..write import check_output, only_columns, write
     from .detect import notes_as_lines
 
-    into_folder = str(output) != "-" and not output.suffix
+    into_folder, output = is_folder(output), Path(output)
     if into_folder and columns and not {"ra", "dec"} <= set(columns):
         raise click.UsageError("--columns: a folder by place on the sky needs ra and dec among them")
+    paths = [Path(path) for path in files_of(catalogs)]
+    check_apart(output, paths)
     (check_folder if into_folder else check_output)(output, overwrite)
     with notes_as_lines():
-        table = join([Path(path) for path in files_of(catalogs)], radius, columns)
+        table = join(paths, radius, columns)
         (write_partitions if into_folder else write)(only_columns(table, columns), output, overwrite)
     if not quiet:
         click.echo(f"{len(table)} rows, {int(table['is_primary'].sum())} primary: {output}", err=True)
+
+
+def check_apart(output: Path, catalogs: list[Path]) -> None:
+    """Before the work: what a former merge left there would be merged again, and each of its rows be there twice."""
+    from ..errors import OutputError
+
+    place = output.resolve()
+    if str(output) != "-" and any(place in (path.resolve(), path.resolve().parent) for path in catalogs):
+        raise OutputError(
+            f"{output}: is or holds one of the CATALOGs, whose rows would be there twice; name another OUTPUT, or fewer CATALOGs"
+        )

@@ -79,6 +79,8 @@ def simulate(out, kind, count, seed, workers, masks, size, sky, bands, overwrite
 def _frames(sky, bands, kind: str) -> list:
     """The fields that --sky names; none without it."""
     if not sky:
+        if bands:
+            raise click.UsageError("--bands: says which bands of the frames of --sky to use, which is not given; leave it out")
         return []
     if kind != "sg":
         raise click.UsageError(f"--sky: not with --kind {kind}, whose pictures have no sky of their own; leave one of them out")

@@ -87,7 +87,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 )
 @click.option("--lr", default=1e-3, show_default=True, type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Stop after so many hours; --resume goes on.")
 @click.option(
     "--budget", type=click.FloatRange(0, min_open=True), metavar="HOURS",

@@ -145,19 +145,35 @@ def keep_previous(path: Path) -> None:
 
 
 def load_checkpoint(path: Path, model, average: Average, optimizer, scaler) -> Progress:
-    """Raises WeightsError when the checkpoint is cut short or of another run."""
+    """Raises WeightsError when the checkpoint is cut short or of another network."""
+    saved = read_checkpoint(path)
     try:
-        saved = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(saved["model"])
         average.values = {k: v.to(average.values[k].device) for k, v in saved["average"].items()}
         average.steps = saved["average_steps"]
         optimizer.load_state_dict(saved["optimizer"])
         scaler.load_state_dict(saved["scaler"])
         return Progress(**saved["progress"])
+    except Exception as error:  # names, shapes and kinds that differ are said by many kinds
+        remedy = f"repeat the run's own command, with its --size{saved_size(path.parent)} and --weights, and --resume"
+        raise WeightsError(f"{path}: of another network than these settings make; {remedy}") from error
+
+
+def read_checkpoint(path: Path) -> dict:
+    """What ``save_checkpoint`` wrote; raises WeightsError when it is cut short or missing."""
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # PyTorch's unpickler raises whatever the bytes make it stumble over
-        reason = reason_of(error)
         remedy = f"move {previous(path).name} to its place" if previous(path).exists() else "start anew without --resume"
-        raise WeightsError(f"{path}: not a checkpoint of this run ({reason}); {remedy}") from error
+        raise WeightsError(f"{path}: not a readable checkpoint ({reason_of(error)}); {remedy}") from error
+
+
+def saved_size(run: Path) -> str:
+    """The network's size as the run's settings say it, to be put into a sentence; "" where they do not."""
+    try:
+        return f" ({json.loads((run / 'settings.json').read_text(encoding='utf-8'))['size']} in {run / 'settings.json'})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def save_settings(settings: Settings, run: Path) -> None:
