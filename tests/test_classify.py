@@ -151,6 +151,22 @@ def test_where_nothing_is_detected_a_flag_says_so():
         assert bool(table["flags"][0] & UNSEEN) == flagged == (table["score"][0] < 0.02)
 
 
+def test_no_input_is_replaced_by_the_classes(tmp_path):
+    fits.writeto(tmp_path / "a.fits", np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32))
+    (tmp_path / "p.csv").write_text("x,y\n30,30\n")
+    for output in ("a.fits", "p.csv"):
+        arguments = [
+            "classify",
+            str(tmp_path / "a.fits"),
+            "--catalog",
+            str(tmp_path / "p.csv"),
+            "-o",
+            str(tmp_path / output),
+            "--overwrite",
+        ]
+        assert "is an input" in str(CliRunner().invoke(cli, arguments).exception)
+
+
 def test_numbers_of_64_bits_stay_what_they_are(tmp_path):
     rng, long = np.random.default_rng(0), [1237648720693755918, 36411448540268526]
     frame = make_frame({"r": rng.normal(0, 1, (300, 300))})

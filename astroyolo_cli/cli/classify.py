@@ -35,25 +35,38 @@ def classify(inputs, catalog, output, columns, weights, device, engine, overwrit
     check_output(output, overwrite)
     if output.suffix.lower() == ".reg" and catalog is None:
         raise OutputError(f"{output}: cutouts have no boxes in a frame, so no regions; write .csv, .fits, .ecsv or .vot")
-    from ..classify import CUTOUT_COLUMNS, POSITION_COLUMNS
+    from ..classify import CUTOUT_COLUMNS, POSITION_COLUMNS, cutout_inputs
+    from ..whole import check_not_read
     from .detect import check_columns, check_regions, notes_as_lines
 
     check_regions(columns, output)
     check_columns(columns, (POSITION_COLUMNS if catalog else CUTOUT_COLUMNS).__contains__)
+    fields = frame_of(inputs, reading.pop("bands")) if catalog else cutout_inputs(inputs, reading.pop("bands"))
+    maps = (catalog, reading["mask"], reading["weight_map"])
+    check_not_read([output], [path for field in fields for path in field.paths] + [path for path in maps if path is not None])
     with notes_as_lines():
         work = classes_at_positions if catalog else classes_of_cutouts
-        table, failed = work(inputs, catalog, reading, (weights, engine, device), quiet)
+        table, failed = work(fields, catalog, reading, (weights, engine, device), quiet)
         write(only_columns(table, columns), output, overwrite)
     if not quiet:
         click.echo(f"{len(table)} classified, {failed} left out: {output}", err=True)
     sys.exit(1 if failed else 0)
 
 
-def classes_of_cutouts(inputs, _, reading, network, quiet):
-    from ..classify import classify_cutouts, cutout_inputs
+def frame_of(inputs, bands) -> list:
+    """The one field that the positions are in."""
+    from ..errors import AstroYOLOError
+    from ..inputs import resolve
 
-    bands = reading.pop("bands")
-    fields = cutout_inputs(inputs, bands)
+    fields = resolve(inputs, bands)
+    if len(fields) != 1:
+        raise AstroYOLOError(f"{len(fields)} frames for one --catalog: name the one frame that its positions are in")
+    return fields
+
+
+def classes_of_cutouts(fields, _, reading, network, quiet):
+    from ..classify import classify_cutouts
+
     opened, made = open_network(*network)
     with progress_bars(quiet) as track:
         table, failed = classify_cutouts(fields, opened, reading, track("classify", len(fields)))
@@ -61,14 +74,10 @@ def classes_of_cutouts(inputs, _, reading, network, quiet):
     return table, failed
 
 
-def classes_at_positions(inputs, catalog, reading, network, quiet):
+def classes_at_positions(fields, catalog, reading, network, quiet):
     from ..classify import classify_positions, read_positions
-    from ..errors import AstroYOLOError
-    from ..read import read_field, resolve
+    from ..read import read_field
 
-    fields = resolve(inputs, reading.pop("bands"))
-    if len(fields) != 1:
-        raise AstroYOLOError(f"{len(fields)} frames for one --catalog: name the one frame that its positions are in")
     frame = read_field(fields[0], **reading)
     positions = read_positions(catalog, frame)
     opened, made = open_network(*network)

@@ -29,11 +29,12 @@ def export(weights, output, overwrite, quiet):
     from ..model.checkpoint import locate
     from ..model.export import check_ending
     from ..model.export import export as export_network
-    from ..whole import check_place
+    from ..whole import check_not_read, check_place
 
     check_ending(output)
     for path in (output, output.with_suffix(".bin"))[: 2 if output.suffix.lower() == ".xml" else 1]:
         check_place(path, overwrite)
+    check_not_read([output], [locate(weights)])
     export_network(locate(weights), output)
     if not quiet:
         click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB", err=True)
