@@ -17,10 +17,10 @@ def without_fill(counts: np.ndarray | Rows, saturation: float | None = None):
     """NaN where one exact value covers more than 1 % of the frame: no sky repeats itself like that.
 
     Args:
-        saturation: level from which a value is that of saturated stars, and stays.
+        saturation: level of saturated pixels: what lies there, and up to twice as high, is stars' and stays.
     """
     value = fill_value(counts)
-    if value is None or (saturation is not None and value >= saturation):
+    if value is None or (saturation is not None and saturation <= value <= 2 * saturation):
         return counts
     return of(partial(without_value, value), counts)
 

@@ -22,10 +22,15 @@ from .region import Cut, cut_header
 from .sections import Rows, strips
 
 MOST_PIXELS = 10**10  # a header that claims more is broken: the largest mosaics have 4e9
-OF_ALL_IMAGES = (  # keywords that surveys write once, in a primary header without pixels: band, zero point, gain
-    "FILTER", "FILTER1", "BAND", "BANDS", "MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPOINT", "ABZP", "FLUXMAG0", "PHOTFLAM", "PHOTPLAM",
-    "EXPTIME", "TEXPTIME", "GAIN", "EGAIN", "GAINA", "SATURATE", "SATURATA", "SATLEVEL", "SURVEY", "IMAGETYP",
-)  # fmt: skip
+OF_ALL_IMAGES = (  # what surveys say once, in a primary header without pixels, and by which keywords
+    ("FILTER", "FILTER1", "FILTER2", "BAND", "BANDS"),
+    ("MAGZERO", "MAGZPT", "MAGZP", "PHOTZP", "ZEROPOINT", "ABZP", "FLUXMAG0", "PHOTFLAM", "PHOTPLAM"),
+    ("EXPTIME", "TEXPTIME"),
+    ("GAIN", "EGAIN", "GAINA"),
+    ("SATURATE", "SATURATA", "SATLEVEL"),
+    ("SURVEY",),
+    ("IMAGETYP",),
+)
 LARGE = 64_000_000  # pixels of a plane, from which it may be read in parts
 
 
@@ -38,11 +43,24 @@ def read_header(path: Path, hdu: str | None) -> tuple[fits.Header, tuple[int, in
         return header_of(image, hdus), tuple(image.shape[-2:])
 
 
-def has_several_images(path: Path) -> bool:
+def hdu_of_map(path: Path, hdu: str | None) -> str | None:
+    """Where a map beside the image in ``hdu`` has its pixels: there too, if it holds several images; None for its first image."""
+    if hdu is None:
+        return None
     path = ready(path)
     check_claims(path)
     with opened(path) as hdus:
-        return sum(is_image(hdu) for hdu in hdus) > 1
+        if sum(is_image(one) for one in hdus) > 1:
+            try:
+                return hdu if is_image(hdus[as_index(hdu)]) else None
+            except (KeyError, IndexError):
+                return None
+    return None
+
+
+def as_index(hdu: str) -> int | str:
+    """A number, or a name."""
+    return int(hdu) if hdu.lstrip("-").isdigit() else hdu
 
 
 def read_image(path: Path, hdu: str | None = None, in_parts: bool = False, cut: Cut | None = None) -> tuple[np.ndarray | Rows, fits.Header]:
@@ -109,7 +127,8 @@ def header_of(image, hdus: fits.HDUList) -> fits.Header:
     header, primary = readable(image.header), hdus[0]
     if image is not primary and not primary.shape and header.get("INHERIT", True):
         general = readable(primary.header)
-        header.update({key: general[key] for key in OF_ALL_IMAGES if key in general and key not in header})
+        unsaid = [keys for keys in OF_ALL_IMAGES if not any(key in header for key in keys)]
+        header.update({key: general[key] for keys in unsaid for key in keys if key in general})
     return header
 
 
@@ -174,7 +193,7 @@ def chosen_hdu(hdus: fits.HDUList, path: Path, hdu: str | None):
     """The named HDU, else the first that holds an image of two axes or more."""
     if hdu is not None:
         try:
-            chosen = hdus[int(hdu) if hdu.lstrip("-").isdigit() else hdu]
+            chosen = hdus[as_index(hdu)]
         except (KeyError, IndexError) as error:
             raise InputError(f"{path}: no HDU {hdu!r}; it has 0 to {len(hdus) - 1}") from error
         if not is_image(chosen):

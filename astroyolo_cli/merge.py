@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from .columns import EDGE, SEAM, meta_of_columns
 from .errors import InputError, reason_of
 from .inputs import FieldInput, with_short_names
 from .joining import clear_units, differing_units, with_rows
+from .partitions import OURS
 from .tables import described, floats, in_own_types, read_table
 
 NEEDED = ("ra", "dec", "score", "flags")
@@ -35,7 +37,7 @@ def merge(paths: list[Path], radius: float, columns: tuple[str, ...] | None = No
     """
     named = names_of(sorted(paths))
     tables = [with_field(path, name) for path, name in named]
-    tell_fields_apart(tables, [name for _, name in named])
+    tell_fields_apart(tables, [of_parts(path, name) for path, name in named])
     whole = joined({str(path): table for (path, _), table in zip(named, tables)}, columns)
     primary = primaries(floats(whole, "ra"), floats(whole, "dec"), np.asarray(whole["field"], str), rank_of(whole), radius)
     whole["id"] = np.arange(1, len(whole) + 1, dtype=np.int32)
@@ -95,7 +97,10 @@ def with_field(path: Path, name: str) -> Table:
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: column {column!r} must hold numbers ({reason_of(error)}); make the catalog again") from error
     table["id"], table["is_primary"] = np.zeros(len(table), np.int32), np.zeros(len(table), bool)  # merge makes both anew
-    in_own_types(table)
+    try:
+        in_own_types(table)
+    except ValueError as error:
+        raise InputError(f"{path}: text that cannot be read ({reason_of(error)}); write it as ASCII or UTF-8") from error
     if "field" not in table.colnames:
         table.add_column(TableColumn([name] * len(table), name="field", dtype=f"U{max(len(name), 1)}"), index=1)
     elif table["field"].dtype.kind != "U":
@@ -104,14 +109,22 @@ def with_field(path: Path, name: str) -> Table:
     return table
 
 
+def of_parts(path: Path, name: str) -> str:
+    """The short name of a catalog; that of its folder and the one above, if merge has cut it into parts by place on the sky."""
+    return "_".join(path.absolute().parent.parts[-2:]) if re.fullmatch(OURS, path.name) else name
+
+
 def tell_fields_apart(tables: list[Table], files: list[str]) -> None:
-    """Rename fields that several of the tables have: a frame's rows are in one file, so that these are several frames.
+    """Rename fields that several of the catalogs have: a frame's rows are in one of them, so that these are several frames.
 
     Args:
-        files: the tables' short names, all different.
+        files: the catalogs' short names, the same for the parts of one.
     """
     found = [np.unique(np.ma.filled(np.ma.asarray(table["field"]).astype(str), ""), return_inverse=True) for table in tables]
-    names = own_names({file: fields.tolist() for file, (fields, _) in zip(files, found)})
+    fields_of = {file: {} for file in files}
+    for file, (fields, _) in zip(files, found):
+        fields_of[file] |= dict.fromkeys(fields.tolist())
+    names = own_names({file: list(fields) for file, fields in fields_of.items()})
     for table, file, (fields, which) in zip(tables, files, found):
         new = [names[file, field] for field in fields.tolist()]
         if new != fields.tolist():

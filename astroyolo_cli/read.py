@@ -15,7 +15,7 @@ from .celestial import celestial_wcs, wcs_of
 from .errors import AstroYOLOWarning, InputError
 from .fill import without_fill
 from .frame import Frame
-from .hdus import has_several_images, read_header, read_image, ready
+from .hdus import hdu_of_map, read_header, read_image, ready
 from .inputs import FieldInput, resolve
 from .pictures import PICTURES, read_picture
 from .region import Cut, Region
@@ -202,9 +202,9 @@ def assemble(planes: dict[str, Plane], reference: str, paths: tuple[Path, ...]) 
 
 def band_name(header: fits.Header) -> str:
     """The band as FILTER, BAND or BANDS has it, where that is a plain word; else ``UNNAMED``."""
-    for key in ("FILTER", "BAND", "BANDS", "FILTER1"):
+    for key in ("FILTER", "BAND", "BANDS", "FILTER1", "FILTER2"):
         word = str(header.get(key, "")).split(" ")[0].strip()
-        if word and word.isalnum() and len(word) <= 8:
+        if word and word.isalnum() and len(word) <= 8 and not word.upper().startswith("CLEAR"):  # an empty place of a filter wheel
             return word
     return UNNAMED
 
@@ -296,8 +296,8 @@ def known(sources: dict, find) -> dict[str, float]:
 
 
 def read_like(path: Path, shape: tuple[int, int], hdu: str | None, in_parts: bool = False, cut: Cut | None = None) -> np.ndarray | Rows:
-    """A map on the frame's pixels: the only image of its file, or that in the HDU in which the frame's file has its own."""
-    data, _ = read_image(path, hdu if has_several_images(path) else None, in_parts, cut)
+    """A map on the frame's pixels: its first image, or of several that in the HDU in which the frame's file has its own."""
+    data, _ = read_image(path, hdu_of_map(path, hdu), in_parts, cut)
     if data.shape != shape:
         raise InputError(f"{path}: {data.shape} pixels, must be {shape}, those of the reference band")
     return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from codecs import BOM_UTF8
 from functools import partial
@@ -37,14 +38,21 @@ def read_table(path: Path) -> Table:
 
 def read_csv(path: Path) -> Table:
     """Our columns of words hold words, also where all look like numbers: field 00123 is not 123."""
-    read = partial(Table.read, path, format="ascii.csv", **marked(path))
-    table = read()
+    table = Table.read(path, format="ascii.csv", **marked(path))
     lost = [name for name in TEXT if name in table.colnames and table[name].dtype.kind in "iuf" and not is_empty(table[name])]
-    if lost:  # the slow reader: the fast one takes no converters
-        words = read(include_names=lost, converters=dict.fromkeys(lost, str), fast_reader=False)
-        for name in lost:
-            table[name] = words[name]
+    for name, words in words_of(path, lost).items() if lost else ():
+        table[name] = MaskedColumn(words, mask=[not word for word in words]) if "" in words else Column(words)
     return table
+
+
+def words_of(path: Path, names: list[str]) -> dict[str, list[str]]:
+    """Columns of a CSV file as they are written."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.reader(file)
+        header = [name.strip() for name in next(rows)]
+        places = [header.index(name) for name in names]
+        cells = [tuple(row[place].strip() for place in places) for row in rows if row]
+    return dict(zip(names, map(list, zip(*cells))))
 
 
 def marked(path: Path) -> dict[str, str]:

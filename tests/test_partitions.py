@@ -31,6 +31,16 @@ def merged(folder, *more):
     return CliRunner().invoke(cli, ["merge", str(folder / "*.fits"), "-o", str(folder / "survey"), *more])
 
 
+def test_the_parts_of_a_folder_merged_again_keep_their_fields(catalogs):
+    assert merged(catalogs).exit_code == 0
+    first = [read_table(path) for path in (catalogs / "survey").iterdir()]
+    again = CliRunner().invoke(cli, ["merge", str(catalogs / "survey/*.parquet"), "-o", str(catalogs / "again.parquet")])
+    assert again.exit_code == 0, again.exception
+    table = read_table(catalogs / "again.parquet")
+    assert set(table["field"]) == {"a", "b"}
+    assert sum(table["is_primary"]) == sum(sum(part["is_primary"]) for part in first)
+
+
 def test_every_row_is_in_the_file_of_its_place(catalogs):
     done = merged(catalogs)
     assert done.exit_code == 0, done.output

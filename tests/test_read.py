@@ -110,7 +110,10 @@ def test_bands_choose_planes_of_a_cube_and_name_those_of_one_without_names(tmp_p
 def test_what_a_primary_header_says_of_all_images_holds_for_an_extension(tmp_path):
     general = fits.Header({"FILTER": "r", "FLUXMAG0": 10**10.8, "GAIN": 3.0})
     for name, own, expected in (
-        ("a", {}, ("r", 27.0, 3.0)), ("b", {"GAIN": 4.0}, ("r", 27.0, 4.0)), ("c", {"INHERIT": False}, ("image", None, None)),
+        ("a", {}, ("r", 27.0, 3.0)),
+        ("b", {"GAINA": 4.0, "PHOTZP": 30.0}, ("r", 30.0, 4.0)),
+        ("c", {"INHERIT": False}, ("image", None, None)),
+        ("d", {"FILTER1": "CLEAR1L", "FILTER2": "F814W"}, ("F814W", 27.0, 3.0)),
     ):  # fmt: skip
         image = fits.ImageHDU(counts(), fits.Header(own))
         fits.HDUList([fits.PrimaryHDU(header=general), image]).writeto(tmp_path / f"{name}.fits")
@@ -145,6 +148,8 @@ def test_cores_at_the_headers_saturation_are_no_fill(tmp_path):
     image[50:80, 50:80] = 60.0
     fits.writeto(tmp_path / "a.fits", image)
     fits.writeto(tmp_path / "b.fits", image, fits.Header({"SATURATE": 60.0}))
+    fits.writeto(tmp_path / "c.fits", image, fits.Header({"SATURATE": 20.0}))
+    assert read(tmp_path / "c.fits").bad["image"][60, 60]
     assert read(tmp_path / "a.fits").bad["image"][60, 60] and not read(tmp_path / "b.fits").bad["image"].any()
 
 
@@ -162,7 +167,9 @@ def test_a_map_of_several_images_is_read_where_the_image_is(tmp_path):
     fits.HDUList([fits.PrimaryHDU(), *parts]).writeto(tmp_path / "a.fits")
     fits.HDUList([fits.PrimaryHDU(), *masks]).writeto(tmp_path / "m.fits")
     fits.HDUList([fits.PrimaryHDU(), masks[1]]).writeto(tmp_path / "one.fits")
-    for mask, hdu in (("m.fits", "CCD2"), ("m.fits", "2"), ("one.fits", "2")):
+    others = [fits.ImageHDU(mask.data, name=name) for mask, name in zip(masks[::-1], ("WHT", "CTX"))]
+    fits.HDUList([fits.PrimaryHDU(), *others]).writeto(tmp_path / "other.fits")
+    for mask, hdu in (("m.fits", "CCD2"), ("m.fits", "2"), ("one.fits", "2"), ("other.fits", "CCD2")):
         frame = read(tmp_path / "a.fits", mask=tmp_path / mask, hdu=hdu)
         assert np.flatnonzero(frame.survey_mask.all(axis=1)).tolist() == [5] and frame.survey_mask.sum() == 50
     with pytest.raises(InputError, match="no good pixel"):

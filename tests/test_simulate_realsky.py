@@ -80,22 +80,40 @@ def test_injected_light_is_added_to_the_frames_own(sky):
     brightest = min(alone, key=lambda r: r.source.mags[1])
     x, y = round(brightest.source.x), round(brightest.source.y)
     rng = np.random.default_rng(FEW)
-    top, left = window_place(rng, sky.counts.shape[1:], 256, False)  # the window is the first thing drawn
+    top, left = window_place(rng, np.isfinite(sky.counts).all(axis=0), 256, False)  # the window is the first thing drawn
     own = sky.counts[1, top : top + 256, left : left + 256]
     light = (added.counts["r"] - own)[y - 12 : y + 13, x - 12 : x + 13].sum()
     assert light == pytest.approx(10 ** (-0.4 * (brightest.source.mags[1] - 22.5)), rel=0.25)  # neighbours, wings
 
 
 def test_windows_for_training_keep_clear_of_those_that_are_held_out():
-    rng, seen, mine = np.random.default_rng(0), np.zeros((1489, 2048), bool), np.zeros((1489, 2048), bool)
+    rng, seen, mine, good = np.random.default_rng(0), *np.zeros((2, 1489, 2048), bool), np.ones((1489, 2048), bool)
     for held_out, mask in ((True, mine), (False, seen)):
         for _ in range(300):
-            y, x = window_place(rng, seen.shape, 512, held_out)
+            y, x = window_place(rng, good, 512, held_out)
             assert 0 <= y <= 1489 - 512 and 0 <= x <= 2048 - 512
             mask[y : y + 512, x : x + 512] = True
     assert not (seen & mine).any() and seen.mean() > 0.85
-    small = {window_place(rng, (600, 700), 512, False) for _ in range(50)}
+    small = {window_place(rng, np.ones((600, 700), bool), 512, False) for _ in range(50)}
     assert len(small) > 40  # nowhere to keep clear: anywhere
+
+
+def test_windows_are_of_good_pixels():
+    """A turned mosaic, whose corners are blank."""
+    y, x = np.mgrid[:1500, :1500]
+    rng, good = np.random.default_rng(0), np.abs(x - 750) + np.abs(y - 750) < 800
+    for held_out in (True, False):
+        for _ in range(20):
+            top, left = window_place(rng, good, 512, held_out)
+            assert good[top : top + 512, left : left + 512].mean() > (0.99 if held_out else 0.5)
+
+
+def test_what_is_blank_does_not_saturate(sky):
+    counts = sky.counts.copy()
+    counts[:, 100:200, 100:200] = np.nan
+    for seed in range(3):
+        field = inject(replace(sky, counts=counts, saturate=np.full(3, 30.0)), np.random.default_rng(seed), size=600)
+        assert np.isnan(field.counts["r"]).sum() >= 100 * 100
 
 
 def test_added_stars_saturate_as_the_frame_does(sky):

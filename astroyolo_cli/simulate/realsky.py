@@ -21,6 +21,7 @@ from astroyolo_cli.stretch import Background, backgrounds
 FAINT, SURE = 1.0, 25.0  # sigma of a detection that is ignored at least; S/N that allows a verdict
 STAR_WIDTH = 0.12  # of the concentration around the stars', within which a source is a star
 GALAXY_FROM = 1.35  # times the stars' concentration, from which it is a galaxy
+MOSTLY, TRIES = 0.7, 200  # part of a window's pixels that are good, and how often it is looked for
 MARGIN = 2.0  # pixels around an ignored detection
 CERTAIN_SNR = 1e3  # stated of what is ignored, so that added noise does not turn it into sky
 
@@ -241,28 +242,42 @@ def settings_of(sky: RealSky, rng: np.random.Generator, size: int) -> FieldSetti
     )  # fmt: skip
 
 
-def window_place(rng: np.random.Generator, shape: tuple[int, int], size: int, held_out: bool) -> tuple[int, int]:
-    """First row and column of a window: one that training holds out is the frame's first corner, the others keep clear of that.
+def window_place(rng: np.random.Generator, good: np.ndarray, size: int, held_out: bool) -> tuple[int, int]:
+    """First row and column of a window of mostly good pixels (H, W) bool, one for training or one that is held out from it.
 
-    In frames of less than two windows' sides they cannot, and lie anywhere.
+    What is held out lies in a place of its own, of which the others keep clear where the frame has room for that.
 
     Raises:
         InputError: for a frame smaller than a window.
     """
-    height, width = shape
+    height, width = good.shape
     if min(height, width) < size:
         raise InputError(f"frame of {width} x {height} pixels: must be at least {size} x {size}; choose a smaller --size")
+    apart = place_held_out(good, size)
     if held_out:
-        return 0, 0
-    while True:
+        return apart
+    best, most = None, -1.0
+    for _ in range(TRIES):
         y, x = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-        if max(height, width) < 2 * size or max(y, x) >= size:
-            return y, x
+        clear = abs(y - apart[0]) >= size or abs(x - apart[1]) >= size or max(height, width) < 2 * size
+        part = good[y : y + size, x : x + size].mean() - (not clear)
+        if part > most:
+            best, most = (y, x), part
+        if most > MOSTLY:
+            break
+    return best
+
+
+def place_held_out(good: np.ndarray, size: int) -> tuple[int, int]:
+    """First row and column of the best of nine windows at the frame's corners, the middles of its edges and its own; corners first."""
+    rows, columns = ([0, n - size, (n - size) // 2] for n in good.shape)
+    places = sorted(((y, x) for y in rows for x in columns), key=lambda place: (place[0] == rows[2]) + (place[1] == columns[2]))
+    return max(places, key=lambda place: good[place[0] : place[0] + size, place[1] : place[1] + size].mean())
 
 
 def inject(sky: RealSky, rng: np.random.Generator, size: int = 512, held_out: bool = False) -> SimulatedField:
     """A window of the frame with simulated sources added, as a field of D_sg; ``held_out``: from training."""
-    y, x = window_place(rng, sky.counts.shape[1:], size, held_out)
+    y, x = window_place(rng, np.isfinite(sky.counts).all(axis=0), size, held_out)
     settings = settings_of(sky, rng, size)
     psfs = field_psfs(settings)
     light = [np.zeros((size, size), np.float32) for _ in BANDS]

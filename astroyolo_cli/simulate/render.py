@@ -185,10 +185,11 @@ def saturate(rng: np.random.Generator, counts: list[np.ndarray], light: list[np.
     anywhere = np.zeros(counts[0].shape, bool)
     for band, image in enumerate(counts):
         top = settings.saturate[band]
-        full = light[band] + settings.pedestal[band] > top
+        full = (light[band] + settings.pedestal[band] > top) & np.isfinite(image)
         if full.any() and bleeds:
             full |= artefacts.bleed(rng, full, light[band] / (top - settings.pedestal[band]))
         np.minimum(image, top, out=image)
+        full &= np.isfinite(image)
         image[full] = {"clip": top, "zero": 0.0, "nan": np.nan}[str(fill)]
         anywhere |= full
     return anywhere
