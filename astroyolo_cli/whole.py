@@ -39,9 +39,9 @@ def check_not_read(written: Iterable, read: Iterable) -> None:
     Raises:
         OutputError: naming the first that is.
     """
-    inputs = {path.resolve() for path in read if isinstance(path, Path)}
+    inputs = {os.path.realpath(path) for path in read if isinstance(path, Path)}  # Path.resolve() fails where links go in a circle
     for path in written:
-        if isinstance(path, Path) and path.resolve() in inputs:
+        if isinstance(path, Path) and os.path.realpath(path) in inputs:
             raise OutputError(f"{path}: is an input, which is never replaced; name another file or folder for the output")
 
 

@@ -149,7 +149,6 @@ def with_ascii_names(catalog: Table) -> Table:
 def ascii_names(names: list[str]) -> dict[str, str]:
     """Name -> one of ASCII, different from all others, as FITS tells them apart: not by capitals. A name of ASCII stays.
 
-    >>> from astroyolo_cli.write import ascii_names
     >>> ascii_names(["flux_Hα", "flux_Halpha", "é"])
     {'flux_Hα': 'flux_Halpha_2', 'flux_Halpha': 'flux_Halpha', 'é': 'e'}
     """
@@ -167,7 +166,6 @@ def ascii_names(names: list[str]) -> dict[str, str]:
 def spelled(text: str) -> str:
     """A name in ASCII: letters without their accents, Greek ones in words, _ for any other.
 
-    >>> from astroyolo_cli.write import spelled
     >>> spelled("Hα"), spelled("é"), spelled("光")
     ('Halpha', 'e', '_')
     """

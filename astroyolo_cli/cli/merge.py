@@ -1,5 +1,6 @@
 """astroyolo merge."""
 
+import os
 from pathlib import Path
 
 import click
@@ -52,8 +53,8 @@ def check_apart(output: Path, catalogs: list[Path]) -> None:
     """Before the work: what a former merge left there would be merged again, and each of its rows be there twice."""
     from ..errors import OutputError
 
-    place = output.resolve()
-    if str(output) != "-" and any(place in (path.resolve(), path.resolve().parent) for path in catalogs):
+    place, read = os.path.realpath(output), [os.path.realpath(path) for path in catalogs]
+    if str(output) != "-" and any(place in (path, os.path.dirname(path)) for path in read):
         raise OutputError(
             f"{output}: is or holds one of the CATALOGs, whose rows would be there twice; name another OUTPUT, or fewer CATALOGs"
         )
