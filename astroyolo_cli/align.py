@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .sections import Rows
+from .sections import Rows, sampled
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 TOLERANCE = 0.02  # pixels: grids that differ by less are the same
 KNOTS = 32  # pixels between the points whose places are computed exactly
 SPLINE = 24  # pixels beyond which a cubic spline does not feel another value
-MOST_SAMPLED = 1_000_000  # pixels among which the sky's level is looked for
 
 
 def same_grid(a: WCS | None, b: WCS | None, shape_a: tuple[int, int], shape_b: tuple[int, int]) -> bool:
@@ -102,8 +101,7 @@ def align(counts, wcs: WCS, reference: WCS, shape: tuple[int, int]):
 
 def typical(counts) -> float:
     """The median of a sample of the good pixels, 0 without any."""
-    step = max(1, int(np.sqrt(counts.shape[0] * counts.shape[1] / MOST_SAMPLED)))
-    sample = counts[::step, ::step]
+    sample = sampled(counts)
     good = sample[np.isfinite(sample)]
     return float(np.median(good)) if len(good) else 0.0
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .checksums import checksum
-from .errors import AstroYOLOError, InputError, OutputError, printable, reason_of
+from .errors import AstroYOLOError, InputError, OutputError
 from .inputs import FieldInput
-from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe, opening
+from .jobs import Job, Recipe, catalog_of, do_job, files_of, open_recipe, opening, said
 from .workers import run_in_processes
 
 MANIFEST = "manifest.jsonl"
@@ -159,12 +159,10 @@ def catalog_or_error(source: FieldInput, recipe: Recipe, opened: Callable):
     """
     try:
         return catalog_of(source, recipe, opened)[1].catalog, None
-    except InputError as error:
-        return None, printable(" ".join(str(error).split()))
-    except AstroYOLOError:
-        raise
-    except Exception as error:  # of a kind that nobody foresaw: this field is lost, the others are not
-        return None, f"{type(error).__name__}: {reason_of(error)}"
+    except Exception as error:  # also of a kind that nobody foresaw: this field is lost, the others are not
+        if isinstance(error, AstroYOLOError) and not isinstance(error, InputError):
+            raise
+        return None, said(error)
 
 
 def joined_catalogs(fields: Iterable[FieldInput], recipe: Recipe, tell: Callable[[dict], None]):

@@ -129,13 +129,19 @@ def do_job(job: Job, recipe: Recipe, engine) -> dict:
             entry |= {"status": "done", "rows": len(result.catalog), "sha256": checksum(job.output)}
             log.add(", ".join(f"{step} {seconds:.3f} s" for step, seconds in result.seconds.items()))
         except AstroYOLOError as error:
-            entry |= {"status": "failed", "error": printable(" ".join(str(error).split()))}
+            entry |= {"status": "failed", "error": said(error)}
         except Exception as error:  # of a kind that nobody foresaw: this field is lost, the night is not
-            entry |= {"status": "failed", "error": f"{type(error).__name__}: {reason_of(error)}"}
+            entry |= {"status": "failed", "error": said(error)}
             log.add_traceback()
         entry["seconds"] = round(time.perf_counter() - began, 3)
         log.add(f"{entry['status']}: {entry.get('error') or str(entry['rows']) + ' rows'}, {entry['seconds']} s, {job.output}")
     return entry
+
+
+def said(error: Exception) -> str:
+    """Why a field failed, in one line; of errors that nobody foresaw with their kind."""
+    foreseen = isinstance(error, AstroYOLOError)
+    return printable(" ".join(str(error).split())) if foreseen else f"{type(error).__name__}: {reason_of(error)}"
 
 
 def entry_of(job: Job, recipe: Recipe) -> dict:

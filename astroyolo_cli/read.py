@@ -19,7 +19,7 @@ from .hdus import hdu_of_map, read_header, read_image, ready
 from .inputs import FieldInput, resolve
 from .pictures import PICTURES, read_picture
 from .region import Cut, Region
-from .sections import Rows, blanked, is_bad, of, strips
+from .sections import Rows, blanked, is_bad, of, sampled, strips
 from .threads import spread
 
 UNNAMED = "image"  # a band whose header does not name it
@@ -256,10 +256,9 @@ def saturation_of(header: fits.Header) -> float | None:
     return positive(header, "SATURATE", "SATURATA", "SATLEVEL")
 
 
-def deviation(counts: np.ndarray | Rows, most: int = 1_000_000) -> float:
+def deviation(counts: np.ndarray | Rows) -> float:
     """Median absolute deviation of a sample of the good pixels (H, W) from their median; 0 without any."""
-    step = max(1, int(np.sqrt(counts.shape[0] * counts.shape[1] / most)))
-    sample = counts[::step, ::step]
+    sample = sampled(counts)
     good = sample[np.isfinite(sample)]
     return float(np.median(np.abs(good - np.median(good)))) if len(good) else 0.0
 

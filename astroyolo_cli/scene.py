@@ -14,7 +14,7 @@ from .align import PixelMap
 from .detections import centers
 from .frame import Frame
 from .native import NativeLight, moved_ellipses, native_light
-from .sections import KEPT, ROWS
+from .sections import KEPT, ROWS, sampled
 from .stamps import LARGEST, OWN, STRIP_ROWS, Light, Stamps, all_bands, owners
 from .stretch import Background
 from .threads import spread
@@ -223,10 +223,9 @@ class Scene:
         return light, own
 
 
-def median_above_zero(plane, most: int = 1_000_000) -> float:
+def median_above_zero(plane) -> float:
     """Of a sample of the pixels (H, W) of an array or a plane that is read in parts; 1 without any above 0."""
-    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / most)))
-    sample = plane[::step, ::step]
+    sample = sampled(plane)
     return float(np.median(sample[sample > 0])) if (sample > 0).any() else 1.0
 
 

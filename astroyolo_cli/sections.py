@@ -81,6 +81,12 @@ def forget(plane) -> None:
             forget(one)
 
 
+def sampled(plane, most: int = 1_000_000) -> np.ndarray:
+    """Pixels from all over a plane (H, W), which may be read in parts: about ``most`` of them, along both axes every so many."""
+    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / most)))
+    return plane[::step, ::step]
+
+
 def is_bad(counts: np.ndarray) -> np.ndarray:
     return ~np.isfinite(counts)
 

@@ -5,6 +5,7 @@ well beside it; everything else that it finds is ignored, neither a source nor e
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -47,6 +48,11 @@ class RealSky:
     saturate: np.ndarray
     zero_point: float
     rows: list[Row]
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """(H, W) bool, pixels that are good in all bands."""
+        return np.isfinite(self.counts).all(axis=0)
 
 
 def import_sep():
@@ -277,7 +283,7 @@ def place_held_out(good: np.ndarray, size: int) -> tuple[int, int]:
 
 def inject(sky: RealSky, rng: np.random.Generator, size: int = 512, held_out: bool = False) -> SimulatedField:
     """A window of the frame with simulated sources added, as a field of D_sg; ``held_out``: from training."""
-    y, x = window_place(rng, np.isfinite(sky.counts).all(axis=0), size, held_out)
+    y, x = window_place(rng, sky.good, size, held_out)
     settings = settings_of(sky, rng, size)
     psfs = field_psfs(settings)
     light = [np.zeros((size, size), np.float32) for _ in BANDS]
