@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..detections import MORPHOLOGIES
 from ..orphans import end_with_parent
 
-FOLDERS = ("smooth", "disk")  # of cutouts
 SG, DS, REAL = 0, 1, 2  # first element of an item's spawn key
 
 
@@ -41,7 +41,7 @@ def write_sg(
 
 def write_ds(out: Path, n: int, seed: int, workers: int = 1, progress: Callable[[], None] | None = None) -> int:
     """Write ``n`` cutouts as ``out/smooth/NNNNN.png`` and ``out/disk/NNNNN.png`` in turn; return ``n``."""
-    for folder in FOLDERS:
+    for folder in MORPHOLOGIES:
         (Path(out) / folder).mkdir(parents=True, exist_ok=True)
     return sum(_each(partial(write_cutout, Path(out), seed=seed), n, workers, progress))
 
@@ -56,7 +56,7 @@ def write_field(out: Path, index: int, seed: int, masks: bool, size: int) -> int
 def write_injected(out: Path, frames: list, n: int, seed: int, workers: int = 1, progress=None, size: int = 512) -> int:
     """Write ``n`` windows of each frame (inputs.FieldInput), simulated sources added, as set_0 and on; the number of rows.
 
-    Sets that training holds out, by their names, are of a corner of the frame which the others keep clear of.
+    Sets that training holds out, by their names, are of one place in the frame, which the others keep clear of.
     ``progress`` is called once a frame. There are no masks: nobody knows a real source alone.
     """
     return sum(_each(partial(write_windows, Path(out), frames=frames, n=n, seed=seed, size=size), len(frames), workers, progress))
@@ -95,7 +95,7 @@ def write_set(folder: Path, field, masks: bool, size: int) -> int:
 def remove_beyond(out: Path, kind: str, n: int) -> None:
     """Remove what an earlier, longer set of that kind left in ``out`` beyond its first ``n`` items."""
     sets = (path for path in out.glob("set_*") if kind == "sg" and path.name[4:].isdigit() and (path / "truth.fits").is_file())
-    pictures = (path for path in out.glob("*/*.png") if kind == "ds" and path.parent.name in FOLDERS and path.stem.isdigit())
+    pictures = (path for path in out.glob("*/*.png") if kind == "ds" and path.parent.name in MORPHOLOGIES and path.stem.isdigit())
     for path in [path for path in (*sets, *pictures) if int(path.stem.removeprefix("set_")) >= n]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
@@ -108,7 +108,7 @@ def write_cutout(out: Path, index: int, seed: int) -> int:
     from astroyolo_cli.whole import written_whole
 
     cutout = simulate_cutout(item_rng(seed, DS, index), smooth=index % 2 == 0)
-    with written_whole(Path(out) / FOLDERS[index % 2] / f"{index:05d}.png") as partial:
+    with written_whole(Path(out) / MORPHOLOGIES[index % 2] / f"{index:05d}.png") as partial:
         Image.fromarray(cutout.rgb).save(partial, "PNG")
     return 1
 
