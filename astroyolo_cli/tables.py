@@ -20,12 +20,14 @@ TEXT = tuple(column.name for column in (*COLUMNS, FIELD) if column.dtype.startsw
 
 
 def read_table(path: Path) -> Table:
-    ending = path.suffix.lower()
-    kind = TABLES.get(ending, "fits" if ".fit" in path.name.lower() else None)
-    if kind is None:
-        raise InputError(f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending")
+    """A catalog of a format that ``kind_of`` knows.
+
+    Raises:
+        InputError: for other formats, and files that cannot be read.
+    """
     check_file(path)
     try:
+        kind = kind_of(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message=".*truncated")
@@ -34,6 +36,21 @@ def read_table(path: Path) -> Table:
         raise
     except (*BROKEN_FILE, Warning) as error:
         raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
+
+
+def kind_of(path: Path) -> str:
+    """By its ending; of others, as SExtractor's test.cat, by how it begins: as FITS, or with a comment for each column (ASCII_HEAD)."""
+    if kind := TABLES.get(path.suffix.lower(), "fits" if ".fit" in path.name.lower() else None):
+        return kind
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start == b"SIMPLE":
+        return "fits"
+    if start.lstrip().startswith(b"#"):
+        return "ascii.sextractor"
+    raise InputError(
+        f"{path}: not a known kind of catalog; it may be CSV, ECSV, FITS, VOTable or Parquet, by its ending, or SExtractor's ASCII_HEAD"
+    )
 
 
 def read_csv(path: Path) -> Table:

@@ -30,10 +30,12 @@ from astroyolo_cli.train.calibrate import Opinions, fit_line, without_colour
 from astroyolo_cli.train.cutouts import centre_of_picture, linear_light
 from astroyolo_cli.train.samples import held_out
 
-SIZES = (0.5, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
+SIZES = (0.5, 0.75, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
 SNRS = (30.0, 100.0, 300.0, 1000.0)
 SURE = (2.0, 50.0)  # half-light radius in FWHM and S/N from which classes should be told, and so are judged all together
+BLURRED = 1.0  # half-light radius in FWHM below which they cannot be, and probabilities should be near the prior
 SPACING = 128  # pixels between the places where galaxies are put: fewer than the frame has sources of its own
+DRAWS = 3  # of galaxies and places at each size and S/N: one is right by a point or two more, or less, than the next
 ALONE = 8.0  # pixels around a place without a detection of the frame's own
 PRIOR = 0.5  # of a disk, in training
 FOLDS = 5
@@ -102,28 +104,51 @@ def p_disk_at(frame: Frame, places: np.ndarray, near: float, engine: Engine) -> 
     return np.where(distance < near, catalog["p_disk"][nearest], np.nan)
 
 
-def in_a_frame(data: Path, files: list[Path], is_disk: np.ndarray, engine: Engine) -> None:
-    rng = np.random.default_rng(5)
+@dataclass(frozen=True)
+class Host:
+    """The frame that galaxies are put into, its noise in each band (3,), its own sources' places (n, 2), and its FWHM in pixels."""
+
+    frame: Frame
+    noise: np.ndarray
+    own: np.ndarray
+    fwhm: float
+
+
+def host_of(data: Path, engine: Engine) -> Host:
     pattern = str(data / "sdss/004510-4-0030/frame-{band}-*.fits.bz2")
     frame = read_field(resolve([pattern], ["i", "r", "g"])[0], reference_band="r")
     sky = backgrounds(frame)
     noise = np.array([np.median(sky[band].noise_mesh) for band in frame.bands])
     catalog = detect(frame, engine).catalog
-    own, fwhm = np.stack([catalog["x"], catalog["y"]], axis=1), catalog.meta["frame_fwhm"]
-    galaxies, sure = [galaxy_of(path) for path in files], []
+    return Host(frame, noise, np.stack([catalog["x"], catalog["y"]], axis=1), catalog.meta["frame_fwhm"])
+
+
+def in_a_frame(data: Path, files: list[Path], engine: Engine) -> None:
+    host, rng, galaxies = host_of(data, engine), np.random.default_rng(5), [galaxy_of(path) for path in files]
+    sure, blurred = [], []
     for size in SIZES:
         for snr in SNRS:
-            places = free_places(frame, own, rng)
-            chosen = rng.permutation(np.resize(np.arange(len(files)), max(len(places), len(files))))[: len(places)]
-            stamps = [shrunk(galaxies[i], size * fwhm, snr, noise, fwhm) for i in chosen]
-            p = p_disk_at(with_galaxies(frame, stamps, places), places, max(fwhm, size * fwhm / 2), engine)
+            draws = [put_and_found(host, galaxies, size, snr, rng, engine) for _ in range(DRAWS)]
+            p, is_disk = (np.concatenate(part) for part in zip(*draws))
             seen = np.isfinite(p)
-            found = p[seen], is_disk[chosen][seen]
+            found = p[seen], is_disk[seen]
             print(f"  r50 {size:g} FWHM, S/N {snr:g}: {len(p)} galaxies, found {percent(seen.mean())}, {told(*found)}")
             if size >= SURE[0] and snr >= SURE[1]:
                 sure.append(found)
-    together = [np.concatenate(part) for part in zip(*sure)]
-    print(f"  all with r50 of {SURE[0]:g} FWHM and S/N of {SURE[1]:g} at least: {len(together[0])} found, {told(*together)}")
+            if size < BLURRED:
+                blurred.append(found)
+    for which, parts in ((f"r50 of {SURE[0]:g} FWHM and S/N of {SURE[1]:g} at least", sure), (f"r50 below {BLURRED:g} FWHM", blurred)):
+        together = [np.concatenate(part) for part in zip(*parts)]
+        print(f"  all with {which}: {len(together[0])} found, {told(*together)}")
+
+
+def put_and_found(host: Host, galaxies: list[Galaxy], size: float, snr: float, rng, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
+    """p_disk of galaxies with that half-light radius in FWHM put into the frame, NaN where none was found, and which are disks."""
+    places = free_places(host.frame, host.own, rng)
+    chosen = rng.permutation(np.resize(np.arange(len(galaxies)), max(len(places), len(galaxies))))[: len(places)]
+    stamps = [shrunk(galaxies[i], size * host.fwhm, snr, host.noise, host.fwhm) for i in chosen]
+    p = p_disk_at(with_galaxies(host.frame, stamps, places), places, max(host.fwhm, size * host.fwhm / 2), engine)
+    return p, np.array([galaxies[i].is_disk for i in chosen])
 
 
 def told(p: np.ndarray, is_disk: np.ndarray) -> str:
@@ -167,7 +192,7 @@ def main() -> None:
     print(f"Galaxy Zoo, held out: {len(files)} cutouts, {is_disk.sum()} disks")
     in_cutouts(files, is_disk, engine)
     print("The same galaxies in SDSS 004510, i, r, g")
-    in_a_frame(data, files, is_disk, engine)
+    in_a_frame(data, files, engine)
 
 
 if __name__ == "__main__":

@@ -257,6 +257,24 @@ def test_sky_in_words_does_not_stop_where_pixels_are_meant(tmp_path):
     assert got.xy.tolist() == [[12, 13]] and got.sky is None
 
 
+SEXTRACTOR = """#   1 NUMBER                 Running object number
+#   2 X_IMAGE                Object position along x                                    [pixel]
+#   3 Y_IMAGE                Object position along y                                    [pixel]
+         1    11.0000    31.0000
+         2    21.0000    41.0000
+"""
+
+
+@pytest.mark.parametrize("name", ["test.cat", "frame.ldac", "list"])
+def test_sextractor_catalogs_are_read_whatever_their_names(tmp_path, name):
+    (tmp_path / name).write_text(SEXTRACTOR)
+    assert classify.read_positions(tmp_path / name, sky_frame()).xy.tolist() == [[10, 30], [20, 40]]
+    rows = fits.BinTableHDU(Table({"X_IMAGE": [12.0], "Y_IMAGE": [13.0]}), name="LDAC_OBJECTS")
+    header = fits.BinTableHDU(Table({"Field Header Card": ["SIMPLE = T"]}), name="LDAC_IMHEAD")
+    fits.HDUList([fits.PrimaryHDU(), header, rows]).writeto(tmp_path / name, overwrite=True)
+    assert classify.read_positions(tmp_path / name, sky_frame()).xy.tolist() == [[11, 12]]
+
+
 @pytest.mark.parametrize("extensions", [1, 2])
 def test_positions_of_fits_ldac_are_the_sources_not_the_header(tmp_path, extensions):
     hdus = fits.HDUList([fits.PrimaryHDU()])
@@ -284,6 +302,7 @@ def test_catalogs_without_positions_are_named(tmp_path):
     path.write_text("x,y\nleft,2\n")
     with pytest.raises(InputError, match="no numbers"):
         classify.read_positions(path, sky_frame())
+    (tmp_path / "positions.doc").write_text("nothing")
     with pytest.raises(InputError, match="known kind"):
         classify.read_positions(tmp_path / "positions.doc", sky_frame())
 

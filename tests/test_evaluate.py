@@ -426,7 +426,7 @@ def test_our_own_written_catalog_is_read_back(tmp_path):
 
     image = np.random.default_rng(0).normal(0, 1, (128, 160)) + star((128, 160), 30, 40, 4, 900)
     catalog = detect(make_frame({"r": image}), FakeEngine([(23.5, 33.5, 36.5, 46.5)]), DetectSettings(views=1)).catalog
-    for ending in (".fits", ".csv", ".ecsv", ".vot"):
+    for ending in (".fits", ".csv", ".ecsv", ".vot", ".parquet"):
         write(catalog, tmp_path / f"set_0{ending}")
         found = catalogs.by_field(str(tmp_path / f"set_0{ending}"), ["set_0"])[1]["set_0"]
         assert found.boxes[0] == pytest.approx([23.5, 33.5, 36.5, 46.5], abs=1e-3) and found.xy[0] == pytest.approx([30, 40], abs=0.2)

@@ -15,7 +15,7 @@ from .progress import progress_bars
     "--catalog",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Positions in the frame INPUT: ra and dec (degrees, ICRS), x and y (pixels from 0), or SExtractor's X_IMAGE (from 1); "
-    "CSV, ECSV, FITS, VOTable or Parquet.",
+    "CSV, ECSV, FITS, VOTable, Parquet or SExtractor's own.",
 )
 @options(OUTPUT, COLUMNS, READING, WEIGHTS, DEVICE, ENGINE, OVERWRITE, QUIET)
 def classify(inputs, catalog, output, columns, weights, device, engine, overwrite, quiet, **reading):

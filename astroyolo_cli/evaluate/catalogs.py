@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import glob
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from ..errors import InputError, reason_of
 from ..files import BROKEN_FILE
+from ..tables import read_table
 
-TEXT = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable"}
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("xy", "boxes", "score", "p_galaxy", "snr", "mag")  # of Found, a row a source
 
@@ -144,34 +143,22 @@ def field_of(path: Path, fields: list[str], is_alone: bool) -> str | None:
 
 def read_catalog(path: Path) -> Table | Found:
     """A table, or Astro R-CNN's sources, which are no table."""
+    found = rcnn_sources(path)
+    return read_table(path) if found is None else found
+
+
+def rcnn_sources(path: Path) -> Found | None:
+    """What Astro R-CNN found; None if the file is none of its catalogs."""
+    with path.open("rb") as file:
+        if file.read(6) != b"SIMPLE":
+            return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with path.open("rb") as file:
-                start = file.read(30)
-            if start.startswith(b"SIMPLE") or path.name.endswith((".fits.gz", ".fits.fz")):
-                return read_fits(path)
-            if start.lstrip().startswith(b"#") and path.suffix.lower() not in TEXT:
-                return Table.read(path, format="ascii.sextractor")
-            if path.suffix.lower() in TEXT:
-                return Table.read(path, format=TEXT[path.suffix.lower()])
-    except (*BROKEN_FILE, Warning) as error:
+        with fits.open(path, memmap=False) as hdus:
+            return found_of_rcnn(hdus, path) if any("CLASS_ID" in hdu.header for hdu in hdus) else None
+    except InputError:
+        raise
+    except BROKEN_FILE as error:
         raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
-    raise InputError(
-        f"{path}: not a catalog that can be scored; it may be FITS, CSV, ECSV or VOTable with AstroYOLO's columns, "
-        "SExtractor's ASCII_HEAD or FITS_LDAC, or Astro R-CNN's output_N.fits"
-    )
-
-
-def read_fits(path: Path) -> Table | Found:
-    with fits.open(path, memmap=False) as hdus:
-        if any("CLASS_ID" in hdu.header for hdu in hdus):
-            return found_of_rcnn(hdus, path)
-        tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.name != "LDAC_IMHEAD"]
-        if not tables:
-            raise InputError(f"{path}: neither a table nor Astro R-CNN's sources in it; is it the catalog?")
-        # SExtractor writes an LDAC_OBJECTS for each extension of the image: all are one field's.
-        return vstack([Table(hdu.data) for hdu in tables], metadata_conflicts="silent") if len(tables) > 1 else Table(tables[0].data)
 
 
 def found_of_rcnn(hdus, path: Path) -> Found:
