@@ -17,7 +17,8 @@ from .options import QUIET, options
 def send(catalog, to, quiet):
     """Show a catalog in TOPCAT, DS9 or Aladin: they load it, if they run (SAMP).
 
-    CATALOG is CSV, ECSV, FITS, VOTable, Parquet or SExtractor's own. The programs get a VOTable copy, which stays in the folder for temporary files.
+    CATALOG is CSV, ECSV, FITS, VOTable, Parquet or SExtractor's own. The programs get a VOTable copy,
+    which stays in the folder for temporary files.
     A program that does not load it is named, and the others get it (exit 1).
 
     \b
