@@ -2,7 +2,7 @@
 
 The same frames, the same run: simulated DECam-like fields (decam_fields.py), plain and crowded, and with ASTROYOLO_DATA the SDSS
 frame 004510, which no training has seen. The peers see the r band, as they work; AstroYOLO sees three bands, and r alone. Leaves
-peers.json, peers.md and figures in the folder. Needs pip install 'astroyolo[test]' 'photutils>=3' scikit-image, and source-extractor.
+peers.json, peers.md and figures in the folder. Needs pip install -c constraints.txt -e '.[test,peers]', and source-extractor.
 """
 
 import json

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TOOLS = ("docs", "fuzz", "dev")  # extras of which the newest alone counts
+TOOLS = ("docs", "fuzz", "peers", "dev")  # extras of which the newest alone counts
 HELD_BACK = {"pyparsing"}  # in constraints-oldest.txt without being a dependency
 
 
