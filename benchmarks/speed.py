@@ -3,7 +3,7 @@
 One frame of 4096 x 4096 with 7,000 stars, from FITS to a table on disk, imports included. In each round every command runs once, and
 ratios are taken within a round; the table shows medians. source-extractor writes the columns that AstroYOLO's catalog has (``COLUMNS``),
 and once more eleven alone, without windowed positions and what else takes it time. Besides: three bands, a frame of 512 x 512, two
-workers beside one, and a batch of 200 small frames. Needs pip install 'astroyolo[fast,test]', source-extractor, and a machine that does
+workers beside one, and a batch of 200 small frames. Needs the extras fast, test and peers, source-extractor, and a machine that does
 nothing else.
 """
 
