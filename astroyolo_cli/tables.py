@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import warnings
 from codecs import BOM_UTF8
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +27,19 @@ def read_table(path: Path) -> Table:
     Raises:
         InputError: for other formats, and files that cannot be read.
     """
+    with readable(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message=".*truncated")
+        kind = kind_of(path)
+        return {"parquet": read_parquet, "ascii.csv": read_csv, "fits": read_fits}.get(kind, partial(Table.read, format=kind))(path)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong within is an InputError that names the catalog."""
     check_file(path)
     try:
-        kind = kind_of(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated")
-            return {"parquet": read_parquet, "ascii.csv": read_csv, "fits": read_fits}.get(kind, partial(Table.read, format=kind))(path)
+        yield
     except InputError:
         raise
     except (*BROKEN_FILE, Warning) as error:
@@ -43,8 +51,8 @@ def kind_of(path: Path) -> str:
     if kind := TABLES.get(path.suffix.lower(), "fits" if ".fit" in path.name.lower() else None):
         return kind
     with path.open("rb") as file:
-        start = file.read(6)
-    if start == b"SIMPLE":
+        start = file.read(30)
+    if start.startswith(b"SIMPLE"):
         return "fits"
     if start.lstrip().startswith(b"#"):
         return "ascii.sextractor"

@@ -33,7 +33,7 @@ from astroyolo_cli.train.samples import held_out
 SIZES = (0.5, 0.75, 1.0, 2.0, 3.0, 5.0)  # half-light radii in FWHM
 SNRS = (30.0, 100.0, 300.0, 1000.0)
 SURE = (2.0, 50.0)  # half-light radius in FWHM and S/N from which classes should be told, and so are judged all together
-BLURRED = 1.0  # half-light radius in FWHM below which they cannot be, and probabilities should be near the prior
+BLURRED = 1.0  # half-light radius in FWHM below which shape tells little, so that probabilities should be near the prior
 SPACING = 128  # pixels between the places where galaxies are put: fewer than the frame has sources of its own
 DRAWS = 3  # of galaxies and places at each size and S/N: one is right by a point or two more, or less, than the next
 ALONE = 8.0  # pixels around a place without a detection of the frame's own

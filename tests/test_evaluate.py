@@ -356,15 +356,22 @@ def test_sextractor_catalogs_count_from_one(tmp_path):
     check_sextractor(catalogs.by_field(str(tmp_path / "set_3.ldac"), ["set_3"])[1]["set_3"])
 
 
-def test_astro_rcnn_boxes_are_rows_before_columns(tmp_path):
+@pytest.mark.parametrize("ending", [".fits", ".fits.gz"])
+def test_astro_rcnn_boxes_are_rows_before_columns(tmp_path, ending):
     hdus = fits.HDUList()
     for class_id, box in ((1, "[ 10  20  30  60]"), (2, "[5 5 9 9]")):
         header = fits.Header({"CLASS_ID": class_id, "SCORE": 0.75, "BBOX": box})
         hdus.append(fits.ImageHDU(np.ones((4, 4), np.uint8), header))
-    hdus.writeto(tmp_path / "output_12.fits")
+    hdus.writeto(tmp_path / f"output_12{ending}")
     found = catalogs.by_field(str(tmp_path), ["set_12"])[1]["set_12"]
     assert found.boxes.tolist() == [[19.5, 9.5, 59.5, 29.5], [4.5, 4.5, 8.5, 8.5]]  # rows 10 to 29, columns 20 to 59
     assert found.xy[0].tolist() == [39.5, 19.5] and found.p_galaxy.tolist() == [0, 1] and found.score.tolist() == [0.75, 0.75]
+
+
+def test_folders_among_the_catalogs_are_named(tmp_path):
+    (tmp_path / "set_0").mkdir()
+    with pytest.raises(InputError, match="set_0: not a regular file"):
+        catalogs.by_field(str(tmp_path / "set_*"), ["set_0"])
 
 
 def test_our_catalogs_one_file_for_all_fields(tmp_path):

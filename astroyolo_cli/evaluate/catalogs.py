@@ -11,9 +11,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from ..errors import InputError, reason_of
-from ..files import BROKEN_FILE
-from ..tables import read_table
+from ..errors import InputError
+from ..tables import kind_of, read_table, readable
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("xy", "boxes", "score", "p_galaxy", "snr", "mag")  # of Found, a row a source
@@ -149,16 +148,11 @@ def read_catalog(path: Path) -> Table | Found:
 
 def rcnn_sources(path: Path) -> Found | None:
     """What Astro R-CNN found; None if the file is none of its catalogs."""
-    with path.open("rb") as file:
-        if file.read(6) != b"SIMPLE":
+    with readable(path):
+        if kind_of(path) != "fits":
             return None
-    try:
         with fits.open(path, memmap=False) as hdus:
             return found_of_rcnn(hdus, path) if any("CLASS_ID" in hdu.header for hdu in hdus) else None
-    except InputError:
-        raise
-    except BROKEN_FILE as error:
-        raise InputError(f"{path}: not a readable catalog ({reason_of(error)}); make it again") from error
 
 
 def found_of_rcnn(hdus, path: Path) -> Found:
